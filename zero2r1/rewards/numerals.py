@@ -1,0 +1,142 @@
+"""Plain numbers read exactly: integers, decimals, fractions, scientific notation, in ASCII or full width.
+
+A text is a plain number or it is not: `41 = 42`, `6*7`, `41 or 42`, `84/2` (a quotient that was not worked out) and
+`42 km` are not; `$42` and `42°` are. Values are `fractions.Fraction`, so 0.1 is one tenth and 1/3 is not 0.333333.
+
+What is not here: units, number words ("forty-two", 四十二), complex numbers, expressions (see `math_answer.py`).
+"""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from math import gcd
+
+MAX_ANSWER_CHARS = 200
+"""Ours: a final answer longer than this is no final answer (and long ones are what makes graders hang)."""
+
+FULL_WIDTH = str.maketrans(
+    "０１２３４５６７８９＋－＝．，：；％／（）｛｝［］＜＞＊＾｜−﹣‐‑–﹢﹪\u00a0\u2009\u202f\u3000",
+    "0123456789+-=.,:;%/(){}[]<>*^|-----+%    ",
+)
+
+LEAD_IN = re.compile(
+    r"(?:(?:so|thus|hence|therefore|所以|因此)[,，]?\s*)?"
+    r"(?:(?:the\s+)?(?:final\s+|correct\s+)?answer(?:\s+is\b|\s*[:=])\s*[:=]?|(?:最终|正确)?答案(?:是|为)?\s*[:=]?)\s*",
+    re.IGNORECASE,
+)
+VARIABLE = re.compile(r"(?:[A-Za-z]|\\(?:theta|alpha|beta|lambda|mu|phi))\s*=\s*(?=[^=\s])")
+DEGREES = re.compile(r"\s*(?:°|\^\s*\\circ|\^\s*\{\s*\\circ\s*\})$")
+WRAPPED = re.compile(
+    r"\$\$(?P<a>[^$]*)\$\$|\$(?P<b>[^$]*)\$|\\\((?P<c>.*)\\\)|\\\[(?P<d>.*)\\\]"
+    r"|\*\*(?P<e>[^*]+)\*\*|`(?P<f>[^`]+)`|\\(?:text|mathrm|mathbf|textbf)\s*\{(?P<g>[^{}]*)\}",
+    re.DOTALL,
+)
+
+_INTEGER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)"
+_DECIMAL = rf"(?:{_INTEGER}(?:\.[0-9]+)?|\.[0-9]+)"
+_SIGN = r"(?P<sign>[+-]?)\s*"
+DECIMAL = re.compile(rf"{_SIGN}(?P<number>{_DECIMAL})(?:[eE](?P<exponent>[+-]?[0-9]{{1,2}}))?")
+TIMES_TEN = re.compile(
+    rf"{_SIGN}(?P<number>{_DECIMAL})\s*(?:\\times|\\cdot|×|·|\*)\s*10\s*\^\s*\{{?(?P<exponent>[+-]?[0-9]{{1,2}})\}}?"
+)
+QUOTIENT = re.compile(rf"{_SIGN}(?P<top>{_INTEGER})\s*/\s*(?P<bottom>{_INTEGER})")
+LATEX_FRACTION = re.compile(
+    rf"{_SIGN}(?P<whole>{_INTEGER})?\s*\\[dt]?frac\s*\{{\s*(?P<inner>[+-]?)\s*(?P<top>{_INTEGER})\s*\}}\s*\{{\s*(?P<bottom>{_INTEGER})\s*\}}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A plain number and how it was written."""
+
+    value: Fraction
+    """The exact value; for `10%` it is 10."""
+    is_percent: bool
+    """True when a percent sign follows."""
+    is_worked_out: bool
+    """False for a quotient that can still be reduced, such as 84/2 or 2/4."""
+
+
+def undress(text: str) -> str:
+    """The answer without what only dresses it: math delimiters, bold, `\\text{}`, "the answer is", a final full stop.
+
+    Full-width digits and signs become ASCII; superscripts do not (4² is not 42).
+    """
+    text = text.translate(FULL_WIDTH).strip()
+    for _ in range(4):
+        before = text
+        if text.endswith(("。", ".")) and not text.endswith(".."):
+            text = text[:-1].rstrip()
+        if (lead_in := LEAD_IN.match(text)) is not None:
+            text = text[lead_in.end() :].strip()
+        if (wrapped := WRAPPED.fullmatch(text)) is not None:
+            text = next(inner for inner in wrapped.groups() if inner is not None).strip()
+        if text == before:
+            break
+    return text
+
+
+def parse_number(text: str) -> Number | None:
+    """The plain number that `text` is, or None when it is anything else.
+
+    Args:
+        text: already undressed; at most `MAX_ANSWER_CHARS` characters, else None.
+    """
+    if not text or len(text) > MAX_ANSWER_CHARS:
+        return None
+    if "\\" in text or "{" in text:
+        text = text.replace(",\\!", ",").replace("{,}", ",").replace("\\,", ",").replace("\\!", "").replace("\\%", "%")
+    text, is_percent = _without_percent(_without_currency(_without_variable(DEGREES.sub("", text))))
+    if (plain := DECIMAL.fullmatch(text)) is not None:
+        return Number(_scaled(plain, Fraction(_digits(plain["number"]))), is_percent, True)
+    if (quotient := QUOTIENT.fullmatch(text)) is not None:
+        return _fraction(
+            quotient["sign"], 0, int(_digits(quotient["top"])), int(_digits(quotient["bottom"])), is_percent
+        )
+    if (latex := LATEX_FRACTION.fullmatch(text)) is not None:
+        return _latex_fraction(latex, is_percent)
+    if (scientific := TIMES_TEN.fullmatch(text)) is not None:
+        mantissa = Fraction(_digits(scientific["number"]))
+        return Number(_scaled(scientific, mantissa), is_percent, 1 <= mantissa < 10)
+    return None
+
+
+def _without_variable(text: str) -> str:
+    named = VARIABLE.match(text)
+    return text if named is None else text[named.end() :].strip()
+
+
+def _without_currency(text: str) -> str:
+    bare = text.removeprefix("\\")
+    return bare[1:].lstrip() if bare[:1] in ("$", "¥", "￥", "€", "£") else text
+
+
+def _without_percent(text: str) -> tuple[str, bool]:
+    return (text[:-1].rstrip(), True) if text.endswith("%") else (text, False)
+
+
+def _digits(text: str) -> str:
+    return text.replace(",", "")
+
+
+def _scaled(match: re.Match[str], magnitude: Fraction) -> Fraction:
+    exponent = int(match["exponent"] or 0)
+    value = magnitude * Fraction(10) ** exponent
+    return -value if match["sign"] == "-" else value
+
+
+def _latex_fraction(match: re.Match[str], is_percent: bool) -> Number | None:
+    whole, inner = match["whole"], match["inner"]
+    if whole is not None and inner:
+        return None
+    sign = "-" if (match["sign"] == "-") != (inner == "-") else ""
+    top, bottom = int(_digits(match["top"])), int(_digits(match["bottom"]))
+    return _fraction(sign, int(_digits(whole or "0")), top, bottom, is_percent)
+
+
+def _fraction(sign: str, whole: int, top: int, bottom: int, is_percent: bool) -> Number | None:
+    if bottom == 0:
+        return None
+    value = whole + Fraction(top, bottom)
+    is_worked_out = bottom > 1 and gcd(top, bottom) == 1 and (whole == 0 or top < bottom)
+    return Number(-value if sign == "-" else value, is_percent, is_worked_out)
