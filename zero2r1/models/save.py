@@ -1,0 +1,60 @@
+"""Models out: a plain Hugging Face directory, and the hash that names weights.
+
+What it does not do: it is not atomic (write aside, then `core.atomic.commit_directory`), and it does not look for NaN.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+
+def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, directory: str | Path) -> None:
+    """Writes a Hugging Face directory that loads anywhere with `AutoModelForCausalLM.from_pretrained`.
+
+    Weights as safetensors; chat and response template travel with the tokenizer; zero2r1's attention leaves no trace
+    in config.json. The directory is made when missing; it is not written atomically (see core.run.commit_directory).
+    """
+    folder = Path(directory)
+    folder.mkdir(parents=True, exist_ok=True)
+    with no_progress_bars():
+        model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def weights_hash(model: nn.Module) -> str:
+    """sha256 over name, dtype, shape and bytes of every parameter and saved buffer, names sorted; 16 hex digits.
+
+    A tied tensor counts once, under the first of its names.
+    """
+    digest = hashlib.sha256()
+    seen: set[tuple[int, tuple[int, ...], tuple[int, ...]]] = set()
+    for name, tensor in sorted(model.state_dict().items()):
+        identity = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride())
+        if tensor.numel() and identity in seen:
+            continue
+        seen.add(identity)
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        digest.update(_bytes(tensor))
+    return digest.hexdigest()[:16]
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    return memoryview(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+
+
+@contextmanager
+def no_progress_bars() -> Iterator[None]:
+    """Without transformers' own progress bars, which would be drawn over a live display; as it was afterwards."""
+    was_shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_shown:
+            logging.enable_progress_bar()
