@@ -1,0 +1,193 @@
+"""The learner: a blind `step(batch, loss)`.
+
+SFT, reinforcement learning and distillation are the same step with another loss. Rows are packed into micro-batches of
+`micro_tokens` tokens; since the weights of a batch are global, the cut changes memory and speed only.
+
+A loss or gradient that is NaN or infinite changes nothing: no parameter, no optimizer state. It is counted, and after
+`max_nonfinite_in_a_row` such updates the run stops with the last checkpoint intact. A batch without any token under
+the loss changes nothing either.
+
+What it does not do: no randomness (the network runs without dropout), no logging, no schedule of evaluations, no
+gradient checkpointing.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from zero2r1.core.errors import RunError
+from zero2r1.learner.base import Batch, Loss, Row, Tokens
+from zero2r1.learner.config import LearnerConfig
+from zero2r1.learner.optimizer import Optimizer
+from zero2r1.learner.schedule import lr_at
+from zero2r1.models.attention import PackedContext
+from zero2r1.models.forward import head_of, hidden_states
+from zero2r1.models.logprobs import token_logprobs
+from zero2r1.models.packing import pack, plan
+
+
+class Learner:
+    """Owns the parameters of a model (shared in place with the sampler) and their optimizer.
+
+    Attributes:
+        attempts: steps asked for, the skipped ones included; the learning rate follows it.
+        version: updates that changed the parameters; names the weights.
+    """
+
+    def __init__(self, model: PreTrainedModel, config: LearnerConfig, *, total_steps: int) -> None:
+        self.model = model.eval().requires_grad_(True)
+        self.config = config
+        self.total_steps = total_steps
+        self.optimizer = Optimizer(model, config)
+        self.attempts = 0
+        self.version = 0
+        self.nonfinite_in_a_row = 0
+
+    def step(self, batch: Batch, loss: Loss) -> dict[str, float]:
+        """One parameter update, or none when the numbers are not sound.
+
+        Returns:
+            `loss`, `grad_norm` (before clipping), `lr`, `tokens` (under the loss), `nonfinite` (1.0 when skipped),
+            and for each metric of the loss `<metric>/mean` and `<metric>/max` over those tokens.
+
+        Raises:
+            RunError: too many updates in a row were not finite.
+        """
+        rows = [row for row in batch.rows if bool(row.loss_mask.any())]
+        lr = self._lr()
+        self.attempts += 1
+        self.optimizer.clear()
+        totals = _Totals()
+        for members in plan([len(row.token_ids) for row in rows], self.config.micro_tokens):
+            logprobs, entropy, tokens = self._forward([rows[i] for i in members], batch.temperature)
+            value, metrics = loss(logprobs, entropy, tokens)
+            value.backward()
+            self.optimizer.collect()
+            totals.add(value, metrics)
+        norm = self.optimizer.grad_norm()
+        figures = totals.figures() | {"grad_norm": float(norm), "lr": lr}
+        is_finite = math.isfinite(figures["loss"]) and math.isfinite(figures["grad_norm"])
+        figures["nonfinite"] = 0.0 if is_finite else 1.0
+        if is_finite and rows:
+            self.optimizer.apply(lr=lr, grad_clip=self.config.grad_clip, grad_norm=norm)
+            self.version += 1
+        self.optimizer.clear()
+        self._count(is_finite)
+        return figures
+
+    def logprobs(self, batch: Batch, parameters: Mapping[str, Tensor] | None = None) -> list[Float[Tensor, " _"]]:
+        """Log-probabilities in nats, one tensor a row: entry t of token t where `loss_mask` is True, 0.0 elsewhere.
+
+        With `parameters` (by name, e.g. the frozen reference policy) the network runs with those instead of its own.
+        """
+        answers = [torch.zeros(len(row.token_ids)) for row in batch.rows]
+        with torch.no_grad(), using(self.model, parameters):
+            for members in plan([len(row.token_ids) for row in batch.rows], self.config.micro_tokens):
+                rows = [batch.rows[i] for i in members]
+                values = self._forward(rows, batch.temperature)[0].cpu()
+                parts = values.split([int(row.loss_mask.sum()) for row in rows])
+                for i, row, part in zip(members, rows, parts, strict=True):
+                    answers[i][row.loss_mask] = part
+        return answers
+
+    def _forward(
+        self, rows: Sequence[Row], temperature: float
+    ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"], Tokens]:
+        """Log-probability and entropy of the n tokens under the loss of one micro-batch, and the tokens themselves."""
+        device = self.model.device
+        packed = pack([row.token_ids for row in rows])
+        under_loss = torch.cat([row.loss_mask for row in rows]).nonzero()[:, 0]
+        owner = torch.repeat_interleave(torch.arange(len(rows)), torch.tensor(packed.lengths))
+        token_ids, targets_at = packed.token_ids.to(device), under_loss.to(device)
+        context = PackedContext(packed.lengths, device=device)
+        hidden = hidden_states(self.model, token_ids, packed.position_ids.to(device), context)
+        logprobs, entropy = token_logprobs(
+            head_of(self.model), hidden[targets_at - 1], token_ids[targets_at], temperature=temperature
+        )
+        tokens = Tokens(
+            weights=torch.cat([row.weights for row in rows])[under_loss].to(device),
+            segment=owner[under_loss].to(device),
+            num_segments=len(rows),
+            streams={
+                name: torch.cat([row.streams[name] for row in rows])[under_loss].to(device) for name in rows[0].streams
+            },
+        )
+        return logprobs, entropy, tokens
+
+    def _lr(self) -> float:
+        config = self.config
+        return lr_at(
+            self.attempts,
+            peak=config.lr,
+            schedule=config.schedule,
+            warmup_steps=config.warmup_steps,
+            total_steps=self.total_steps,
+            min_lr_frac=config.min_lr_frac,
+        )
+
+    def _count(self, is_finite: bool) -> None:
+        self.nonfinite_in_a_row = 0 if is_finite else self.nonfinite_in_a_row + 1
+        if self.nonfinite_in_a_row >= self.config.max_nonfinite_in_a_row:
+            raise RunError(
+                "Z407",
+                f"{self.nonfinite_in_a_row} updates in a row had a NaN or infinite loss or gradient",
+                where=f"update {self.attempts}",
+                why="the weights are as they were before the first of them; going on would not change them",
+                fix="lower learner.lr or learner.grad_clip and resume from the last checkpoint",
+            )
+
+
+class _Totals:
+    """Sums over the micro-batches of one step, kept as tensors so that a GPU is asked once, at the end."""
+
+    def __init__(self) -> None:
+        self._loss: list[Tensor] = []
+        self._sums: dict[str, list[Tensor]] = {}
+        self._peaks: dict[str, list[Tensor]] = {}
+        self._tokens = 0
+
+    def add(self, value: Tensor, metrics: Mapping[str, Tensor]) -> None:
+        self._loss.append(value.detach().double())
+        for name, numbers in metrics.items():
+            self._sums.setdefault(name, []).append(numbers.double().sum())
+            self._peaks.setdefault(name, []).append(numbers.max())
+        self._tokens += next((len(numbers) for numbers in metrics.values()), 0)
+
+    def figures(self) -> dict[str, float]:
+        """`loss`, `tokens`, `<metric>/mean`, `<metric>/max`."""
+        loss = float(torch.stack(self._loss).sum()) if self._loss else 0.0
+        figures = {"loss": loss, "tokens": float(self._tokens)}
+        for name, sums in self._sums.items():
+            figures[f"{name}/mean"] = float(torch.stack(sums).sum()) / self._tokens
+            figures[f"{name}/max"] = float(torch.stack(self._peaks[name]).max())
+        return figures
+
+
+@contextmanager
+def using(model: PreTrainedModel, parameters: Mapping[str, Tensor] | None) -> Iterator[None]:
+    """Runs the body with other values in the model's parameters and puts the own ones back, whatever happens.
+
+    Ours: exchanging the storage costs nothing; a second module would cost its buffers and a second set of checks.
+    Only for passes without gradient.
+    """
+    own = dict(model.named_parameters()) if parameters is not None else {}
+    kept = {name: parameter.data for name, parameter in own.items()}
+    if parameters is not None and parameters.keys() != own.keys():
+        raise ValueError("the parameters given are not those of this model")
+    try:
+        for name, parameter in own.items():
+            parameter.data = (parameters or {})[name]
+        yield
+    finally:
+        for name, parameter in own.items():
+            parameter.data = kept[name]
+
+
+def snapshot(model: PreTrainedModel) -> dict[str, Tensor]:
+    """A copy of all parameters by name: a frozen policy."""
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}

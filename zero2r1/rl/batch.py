@@ -1,0 +1,82 @@
+"""From credited rows to a batch of tensors. The only place of reinforcement learning where masks and weights are made.
+
+Aggregations, over the S rows of a mini-batch that are not masked, |o_i| the response tokens of row i:
+
+    sequence_mean  weight = 1 / (S |o_i|)         mean over outputs of the mean over their tokens
+    token_mean     weight = 1 / sum_i |o_i|       mean over all tokens
+    constant       weight = 1 / (S * cap)         sum over tokens, divided by a constant: the length cap
+
+A row without variance counts in S and in sum |o_i|; a masked row does not exist here.
+
+What it does not do: advantages (`rl/advantage.py`), and cutting into micro-batches (the learner).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zero2r1.core.types import Credited
+from zero2r1.learner.base import Batch, Row
+from zero2r1.rl.config import RLConfig
+
+
+def token_weights(lengths: Sequence[int], *, aggregation: str, max_new_tokens: int) -> list[float]:
+    """[S] weight of each token of row i in the loss of the mini-batch, by the table at the head of this file.
+
+    lengths [S]: response tokens of each row that is not masked, >= 1.
+    Source: sequence_mean: DeepSeekMath (arXiv 2402.03300) and DeepSeek-R1's 1/G sum; token_mean: DAPO (arXiv
+    2503.14476);
+    constant: Dr. GRPO (arXiv 2503.20783).
+    """
+    if not lengths:
+        return []
+    if aggregation == "sequence_mean":
+        return [1.0 / (len(lengths) * length) for length in lengths]
+    if aggregation == "token_mean":
+        return [1.0 / sum(lengths)] * len(lengths)
+    return [1.0 / (len(lengths) * max_new_tokens)] * len(lengths)
+
+
+def to_batch(
+    credited: Sequence[Credited],
+    config: RLConfig,
+    *,
+    max_new_tokens: int,
+    extra: Sequence[dict[str, Float[Tensor, " _"]]] = (),
+) -> Batch:
+    """The batch of one update. Masked rows and empty responses are left out.
+
+    Args:
+        credited: rows of the mini-batch.
+        max_new_tokens: the length cap of the rollout, for the `constant` aggregation.
+        extra: for each row of `credited`, further streams over the whole sequence (`reference`, `old`), in nats.
+    """
+    extras: Sequence[dict[str, Tensor]] = extra or [{}] * len(credited)
+    kept = [
+        (row, streams)
+        for row, streams in zip(credited, extras, strict=True)
+        if not row.masked and row.scored.completion.token_ids
+    ]
+    lengths = [len(row.scored.completion.token_ids) for row, _ in kept]
+    weights = token_weights(lengths, aggregation=config.aggregation, max_new_tokens=max_new_tokens)
+    rows = tuple(_row(row, weight, streams) for (row, streams), weight in zip(kept, weights, strict=True))
+    return Batch(rows=rows, temperature=config.temperature)
+
+
+def _row(credited: Credited, weight: float, extra: dict[str, Tensor]) -> Row:
+    completion = credited.scored.completion
+    start, end = len(completion.prompt_token_ids), len(completion.prompt_token_ids) + len(completion.token_ids)
+    is_response = torch.arange(end) >= start
+    sampler = torch.zeros(end)
+    sampler[start:] = torch.tensor(completion.logprobs)
+    streams = {"advantage": torch.full((end,), float(credited.advantage)), "old": sampler, **extra}
+    if "old" in extra:
+        streams["sampler"] = sampler
+    return Row(
+        token_ids=torch.tensor((*completion.prompt_token_ids, *completion.token_ids)),
+        loss_mask=is_response,
+        weights=torch.where(is_response, weight, 0.0),
+        streams=streams,
+    )

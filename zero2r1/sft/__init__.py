@@ -1,0 +1,1 @@
+"""Supervised fine-tuning: rows from dialogues, cross entropy, one pass after another."""
