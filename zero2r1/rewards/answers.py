@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 
 from zero2r1.core.dialogue import Dialect
+from zero2r1.rewards.equations import worked_out
 from zero2r1.rewards.numerals import undress
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
@@ -82,7 +83,9 @@ def _answers(region: str, dialect: Dialect, *, is_strict: bool = True) -> list[s
         candidates = find(region)
         if candidates and not isinstance(candidates, str):
             return candidates
-    return [region] if is_strict and region.strip() else "the reply is empty"
+    if not is_strict or not region.strip():
+        return "the reply is empty"
+    return [worked_out(region) or region]
 
 
 def _tagged(region: str) -> list[str] | str:

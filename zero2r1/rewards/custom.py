@@ -93,7 +93,11 @@ def _load(path: Path) -> Any:
         sys.modules.pop(name, None)
         why = f"{type(problem).__name__}: {problem}"
         raise RewardError(
-            "Z140", "the file of a custom reward cannot be imported", where=str(path), why=why
+            "Z140",
+            "the file of a custom reward cannot be imported",
+            where=str(path),
+            why=why,
+            fix=f"correct the file: python {path} shows the same error",
         ) from problem
     return module
 

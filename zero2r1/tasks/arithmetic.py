@@ -28,6 +28,20 @@ def make(stream: Stream, level: int, language: str, operations: Sequence[str]) -
     """One problem `a op b`."""
     operation = stream.choice(operations)
     left, right = _factors(stream, level) if operation == "*" else _terms(stream, level, operation)
+    return _problem("arithmetic", stream, level, language, operation, left, right)
+
+
+def make_fact(stream: Stream, level: int, language: str, operations: Sequence[str]) -> Problem:
+    """One problem over numbers from 1 to 10 (level 1), 14, 18, 22 or 26: what a small language model may know by heart."""
+    operation = stream.choice(operations)
+    largest = 6 + 4 * level
+    left, right = stream.integer(1, largest), stream.integer(1, largest)
+    if operation == "-":
+        left, right = max(left, right), min(left, right)
+    return _problem("number_facts", stream, level, language, operation, left, right)
+
+
+def _problem(family: str, stream: Stream, level: int, language: str, operation: str, left: int, right: int) -> Problem:
     if operation == "+":
         answer, steps = left + right, add_steps(left, right)
     elif operation == "-":
@@ -36,7 +50,7 @@ def make(stream: Stream, level: int, language: str, operations: Sequence[str]) -
         answer, steps = left * right, multiply_steps(left, right)
     ordered = (left, right) if operation == "-" else (min(left, right), max(left, right))
     return Problem(
-        family="arithmetic",
+        family=family,
         level=level,
         language=language,
         question=question(stream, left, operation, right, language),
@@ -49,6 +63,9 @@ def make(stream: Stream, level: int, language: str, operations: Sequence[str]) -
 
 
 ARITHMETIC = Family(name="arithmetic", make=make, operations=("+", "-", "*"), default_operations=("+", "-", "*"))
+NUMBER_FACTS = Family(
+    name="number_facts", make=make_fact, operations=("+", "-", "*"), default_operations=("+", "-", "*")
+)
 
 
 def question(stream: Stream, left: int, operation: str, right: int, language: str) -> str:

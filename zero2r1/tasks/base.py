@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from zero2r1.core.config import Strict, config_hash
 from zero2r1.core.errors import DataError
 from zero2r1.core.types import Task
-from zero2r1.tasks.arithmetic import ARITHMETIC
+from zero2r1.tasks.arithmetic import ARITHMETIC, NUMBER_FACTS
 from zero2r1.tasks.chain import CHAIN
 from zero2r1.tasks.countdown import COUNTDOWN
 from zero2r1.tasks.files import FileTask, parse_source, read_file
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(
-    {family.name: family for family in (ARITHMETIC, CHAIN, COUNTDOWN, WORD_PROBLEMS, ORDERING)}
+    {family.name: family for family in (ARITHMETIC, NUMBER_FACTS, CHAIN, COUNTDOWN, WORD_PROBLEMS, ORDERING)}
 )
 FILE = "file"
 AnswerKindName = Literal["auto", "number", "expression", "sequence", "choice", "countdown"]
@@ -48,7 +48,7 @@ class TaskConfig(Strict):
     """One source of questions."""
 
     family: str = "arithmetic"
-    """arithmetic, chain, countdown, word_problems, ordering, or `file`. Ours: the paper's questions are not public."""
+    """arithmetic, number_facts, chain, countdown, word_problems, ordering, or `file`. Ours: the paper's questions are not public."""
     languages: tuple[str, ...] = LANGUAGES
     """Languages of generated questions, each equally likely. DeepSeek-R1, RL data: all questions Chinese or English."""
     levels: tuple[int, ...] = (1,)

@@ -1,0 +1,23 @@
+"""What every test shares: one thread, reproducible hypothesis, and the repository's root.
+
+Warnings are errors and shapes are checked while tests run: both are set in pyproject.toml.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Before torch is imported by any test: two spinning threads on two busy cores are many times slower than one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+settings.register_profile("zero2r1", deadline=None, derandomize=True, database=None, print_blob=True)
+settings.load_profile("zero2r1")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository's root."""
+    return Path(__file__).resolve().parent.parent

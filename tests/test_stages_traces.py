@@ -1,0 +1,103 @@
+"""What becomes a supervised row: each rule drops its own kind of sample, and the count says so."""
+
+from typing import Any
+
+from zero2r1.core.dialogue import Dialect, parse, render
+from zero2r1.core.types import AnswerKind, Message, Prompt
+from zero2r1.stages.config import SamplingFilter
+from zero2r1.stages.rewrite import first_person
+from zero2r1.stages.rows import make_row
+from zero2r1.stages.traces import keep_good
+
+GOOD = "<think> ones 7+8=15 carry 1\nso we get 85 </think> <answer> 85 </answer>"
+FILTER = SamplingFilter(keep_per_prompt=2, max_paragraph_words=20)
+
+
+def _row(
+    text: str, *, verdict: str = "right", finish: str = "stop", question: str = "What is 37+48?"
+) -> dict[str, Any]:
+    return {
+        "id": f"{abs(hash(text)):016x}"[:16],
+        "prompt": {
+            "id": question,
+            "messages": [["user", question]],
+            "reference": "85",
+            "gold": "85",
+            "answer_kind": "number",
+            "domain": "arithmetic",
+            "language": "en",
+            "level": 1,
+        },
+        "text": text,
+        "finish": finish,
+        "verdict": verdict,
+        "weights_hash": "w",
+    }
+
+
+def _dropped(*rows: dict[str, Any], settings: SamplingFilter = FILTER) -> dict[str, int]:
+    return keep_good(rows, settings, Dialect.R1_ZERO, "r1_zero")[1]
+
+
+def test_a_right_readable_sample_is_kept_with_its_lineage() -> None:
+    [trace], dropped = keep_good([_row(GOOD)], FILTER, Dialect.R1_ZERO, "r1_zero")
+    assert dropped == {}
+    assert (trace.answer, trace.source["stage"], trace.source["weights_hash"]) == ("85", "r1_zero", "w")
+
+
+def test_each_rule_drops_its_own_kind() -> None:
+    mixed = GOOD.replace("so we get", "所以得到")
+    looping = GOOD.replace("so we get 85", "so we get 85 " * 12)
+    long = GOOD.replace("so we get", " ".join(f"word{chr(97 + i)}" for i in range(25)))
+    assert _dropped(_row(GOOD, verdict="wrong")) == {"wrong": 1}
+    assert _dropped(_row(GOOD, verdict="error")) == {"error": 1}
+    assert _dropped(_row(GOOD, finish="length")) == {"truncated": 1}
+    assert _dropped(_row("the answer is 85")) == {"format": 1}
+    assert _dropped(_row(mixed)) == {"language": 1}
+    assert _dropped(_row(looping)) == {"repetition": 1}
+    assert _dropped(_row(long)) == {"paragraph": 1}
+
+
+def test_surplus_and_repeated_samples_are_counted_as_surplus() -> None:
+    other = GOOD.replace("ones", "the ones")
+    third = GOOD.replace("ones", "our ones")
+    assert _dropped(_row(GOOD), _row(GOOD)) == {"surplus": 1}
+    assert _dropped(_row(GOOD), _row(other), _row(third)) == {"surplus": 1}
+    few = FILTER.model_copy(update={"max_rows": 1})
+    assert _dropped(_row(GOOD), _row(GOOD, question="What is 48+37?"), settings=few) == {"surplus": 1}
+
+
+def _prompt(language: str) -> Prompt:
+    return Prompt(
+        messages=(Message(role="user", content="q"),),
+        reference="85",
+        gold="85",
+        answer_kind=AnswerKind.NUMBER,
+        domain="arithmetic",
+        language=language,
+    )
+
+
+def test_a_rewritten_trace_is_first_person_keeps_every_step_and_ends_in_a_summary() -> None:
+    reply = first_person(_prompt("en"), "ones 7+8=15 carry 1\ntens 3+4+1=8 carry 0\nso we get 85", "85")
+    assert reply.thinking is not None
+    assert reply.thinking.startswith("I ")
+    assert "ones 7+8=15 carry 1" in reply.thinking
+    assert "tens 3+4+1=8 carry 0" in reply.thinking
+    assert reply.summary == "The answer is \\boxed{85}."
+    again = parse(render(reply, Dialect.R1), Dialect.R1)
+    assert again.is_well_formed
+    assert again.reply == reply
+
+
+def test_a_rewritten_chinese_trace_stays_chinese() -> None:
+    reply = first_person(_prompt("zh"), "个位7+8=15进1\n所以得到85", "85")
+    text = f"{reply.thinking}{reply.summary}".replace("boxed", "")
+    assert not any("a" <= letter <= "z" for letter in text)
+
+
+def test_the_id_of_a_row_is_its_content() -> None:
+    one = make_row(_prompt("en"), "reply", {"completion": "x"})
+    assert one["id"] == make_row(_prompt("en"), "reply", {"completion": "y"})["id"]
+    assert one["id"] != make_row(_prompt("en"), "another", {"completion": "x"})["id"]
+    assert one["messages"][-1] == {"role": "assistant", "content": "reply"}

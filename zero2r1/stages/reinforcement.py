@@ -1,0 +1,109 @@
+"""Reinforcement learning of a stage: the loop that R1-Zero and the RL stages of R1 share.
+
+`rl.grpo` yields updates for ever; this loop writes them down, saves at rollout boundaries, stores some rollouts for
+people to look at, and stops at the recipe's number of steps.
+"""
+
+import json
+
+from zero2r1.core.dialogue import Dialect, parse
+from zero2r1.core.run import write_atomic
+from zero2r1.core.types import Credited
+from zero2r1.learner.checkpoint import load_latest, save_checkpoint
+from zero2r1.learner.learner import Learner
+from zero2r1.models.load import load_model
+from zero2r1.policy.engine import Engine
+from zero2r1.rewards.base import make_reward
+from zero2r1.rl.grpo import Cursor, Reference, Update, grpo
+from zero2r1.stages.config import ReasoningRLStage, SaveConfig, ZeroRLStage
+from zero2r1.stages.context import Context, Journal
+from zero2r1.stages.outcome import Outcome
+from zero2r1.stages.stopwatch import Stopwatch, TimedPolicy, TimedReward
+from zero2r1.tasks.base import make_task, validate
+
+
+def train(context: Context, stage: ZeroRLStage | ReasoningRLStage) -> Outcome:
+    """GRPO from the base stage's model until `rl.steps` updates, from the last checkpoint on if there is one."""
+    dialect = Dialect(stage.dialect)
+    model = load_model(context.base_model(), dtype=stage.learner.compute_dtype)
+    tokenizer = context.base_tokenizer(dialect)
+    learner = Learner(model, stage.learner, total_steps=stage.rl.steps)
+    restored = load_latest(context.folder.checkpoints, learner, report=context.report)
+    start = Cursor(**restored.state) if restored else Cursor()
+    journal = Journal(context, stage.rl.steps)
+    journal.rewind(start.step)
+    reference = Reference(restored.reference if restored else None)
+    watch = Stopwatch()
+    task = make_task(stage.tasks, seed=context.seed)
+    with make_reward(stage.rewards, dialect=dialect) as reward:
+        # Before step 0: a gold answer that does not score would teach the opposite of what the recipe means.
+        validate(task, reward, dialect=dialect)
+        updates = grpo(
+            policy=TimedPolicy(Engine(learner.model, tokenizer), watch),
+            learner=learner,
+            reference=reference,
+            task=task,
+            reward=TimedReward(reward, watch),
+            config=stage.rl,
+            address_of=lambda rollout: context.address("rollout", rollout),
+            start=start,
+        )
+        saved = start.step
+        while saved < stage.rl.steps:
+            update = next(updates)
+            journal.record(update.step, update.metrics, watch.read())
+            _store_rollout(context, update, stage.save, dialect)
+            if update.is_rollout_end and _is_due(update.step, saved, stage):
+                save_checkpoint(
+                    context.folder.checkpoints, update.step, learner=learner, tokenizer=tokenizer,
+                    reference=reference.parameters, state=_state(update.cursor), keep=stage.save.keep,
+                )  # fmt: skip
+                saved = update.step
+    return Outcome(model=learner.model, tokenizer=tokenizer, dialect=dialect, updates=saved)
+
+
+def _is_due(step: int, saved: int, stage: ZeroRLStage | ReasoningRLStage) -> bool:
+    return step >= stage.rl.steps or step - saved >= stage.save.checkpoint_every
+
+
+def _state(cursor: Cursor) -> dict[str, int]:
+    return {"rollout": cursor.rollout, "prompts": cursor.prompts, "step": cursor.step}
+
+
+def _store_rollout(context: Context, update: Update, save: SaveConfig, dialect: Dialect) -> None:
+    """Store a rollout on its first update, for the first one and then every `rollouts_every` updates."""
+    if not update.rows or (update.step - 1) % save.rollouts_every >= (update.cursor.step - update.step + 1):
+        return
+    rows = [rollout_row(credited, update.step, context.name, dialect) for credited in update.rows[: save.rollout_rows]]
+    text = "".join(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in rows)
+    write_atomic(context.folder.rollouts / f"step_{update.step:06d}.jsonl", text)
+
+
+def rollout_row(credited: Credited, step: int, stage: str, dialect: Dialect) -> dict[str, object]:
+    """One sample of a rollout as the run folder stores it."""
+    scored = credited.scored
+    completion, score = scored.completion, scored.score
+    reply = parse(completion.text, dialect).reply
+    return {
+        "id": completion.id,
+        "step": step,
+        "stage": stage,
+        "prompt_id": completion.prompt.id,
+        "sample": completion.sample,
+        "prompt": completion.prompt.question,
+        "text": completion.text,
+        "think_chars": len(reply.thinking or ""),
+        "answer": reply.answer,
+        "gold": completion.prompt.gold,
+        "language": completion.prompt.language,
+        "verdict": score.verdict.value,
+        "rewards": dict(score.parts),
+        "reward": score.value,
+        "notes": list(score.notes),
+        "advantage": credited.advantage,
+        "masked": credited.masked,
+        "finish": completion.finish.value,
+        "tokens": len(completion.token_ids),
+        "policy_version": completion.policy_version,
+        "weights_hash": completion.weights_hash,
+    }

@@ -1,0 +1,167 @@
+"""Sampling traces from a finished model and keeping the good ones: what cold start and rejection sampling share.
+
+Samples are written in chunks, each whole or absent, and every random number is addressed: a killed stage goes on at
+the first missing chunk and ends with the same files.
+
+What is kept is stated per rule, and every dropped sample is counted under the first rule it broke:
+wrong | error | truncated | format | language | repetition | paragraph | surplus (more right ones than asked for).
+
+Deviation from the paper: no language model judges or rewrites here, only rules.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zero2r1.core.dialogue import Dialect, Reply, parse
+from zero2r1.core.errors import DataError
+from zero2r1.core.run import write_atomic
+from zero2r1.core.types import AnswerKind, Completion, Finish, Message, Prompt, Reward, Task, Verdict
+from zero2r1.models.load import load_model, load_tokenizer
+from zero2r1.policy.base import Policy, Sampling
+from zero2r1.policy.engine import Engine
+from zero2r1.rewards.base import RewardConfig, make_reward
+from zero2r1.rewards.language import language_consistency
+from zero2r1.rewards.repetition import repeated_fraction
+from zero2r1.stages.config import SamplingFilter
+from zero2r1.stages.context import Context
+from zero2r1.tasks.base import TaskConfig, make_task
+
+CHUNK_PROMPTS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """One accepted sample."""
+
+    prompt: Prompt
+    reply: Reply
+    thinking: str
+    """The reply's thinking text, not empty."""
+    answer: str
+    """The reply's final answer, as the model wrote it."""
+    source: Mapping[str, str]
+    """Lineage: `completion`, `stage`, `weights_hash`."""
+
+
+def collect(context: Context, tasks: Sequence[TaskConfig], config: SamplingFilter) -> list[Trace]:
+    """Sample the `teacher` parent, in the dialect it speaks, on the training questions; keep the good traces in order.
+
+    Raises DataError Z138 when none is left, with the count of each reason.
+    """
+    teacher = context.parent("teacher")
+    dialect = Dialect(str((teacher.read_manifest() or {})["dialect"]))
+    policy = Engine(load_model(teacher.model), load_tokenizer(teacher.model))
+    task = make_task(tasks, seed=context.seed)
+    with make_reward(RewardConfig(), dialect=dialect) as reward:
+        samples = sample_chunks(context, policy, task, reward, config)
+    traces, dropped = keep_good(samples, config, dialect, teacher.name)
+    context.folder.events.append("filtered", sampled=len(samples), kept=len(traces), dropped=dropped)
+    if not traces:
+        raise DataError(
+            "Z138",
+            f"stage '{context.name}' kept none of {len(samples)} samples",
+            where=str(context.folder.data),
+            why=", ".join(f"{count} {reason}" for reason, count in dropped.items()),
+            fix=f"train '{teacher.name}' longer, or loosen stages.{context.name}.sampling",
+        )
+    return traces
+
+
+def sample_chunks(
+    context: Context, policy: Policy, task: Task, reward: Reward, config: SamplingFilter
+) -> list[dict[str, Any]]:
+    """All samples of `config.prompts` training questions as rows, made or read back chunk by chunk."""
+    rows: list[dict[str, Any]] = []
+    chunks = range(0, config.prompts, CHUNK_PROMPTS)
+    sampling = Sampling(temperature=config.temperature, max_new_tokens=config.max_new_tokens)
+    for number, start in enumerate(chunks):
+        path = context.folder.data / f"samples_{number:04d}.jsonl"
+        if not path.exists():
+            prompts = task.draw(min(CHUNK_PROMPTS, config.prompts - start), start=start, split="train")
+            groups = policy.sample(
+                prompts, config.samples_per_prompt, sampling=sampling, address=context.address("samples", number)
+            )
+            made = [_sample_row(completion, reward) for group in groups for completion in group]
+            write_atomic(path, "".join(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in made))
+        rows += [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        context.observer.update(context.name, number + 1, len(chunks), {"phase": "sample", "samples": len(rows)})
+    return rows
+
+
+def keep_good(
+    rows: Sequence[dict[str, Any]], config: SamplingFilter, dialect: Dialect, stage: str
+) -> tuple[list[Trace], dict[str, int]]:
+    """The accepted traces in sampling order, and how many samples each rule dropped. `stage` said the samples."""
+    kept: list[Trace] = []
+    taken: Counter[str] = Counter()
+    dropped: Counter[str] = Counter()
+    seen: set[tuple[str, str]] = set()
+    for row in rows:
+        prompt = _prompt_of(row)
+        reply = parse(row["text"], dialect).reply
+        problem = _problem(row, prompt, reply, config, dialect)
+        if not problem and (taken[prompt.id] >= config.keep_per_prompt or (prompt.id, row["text"]) in seen):
+            problem = "surplus"
+        if not problem and config.max_rows is not None and len(kept) >= config.max_rows:
+            problem = "surplus"
+        if problem:
+            dropped[problem] += 1
+            continue
+        taken[prompt.id] += 1
+        seen.add((prompt.id, row["text"]))
+        source = {"completion": row["id"], "stage": stage, "weights_hash": row["weights_hash"]}
+        kept.append(
+            Trace(prompt=prompt, reply=reply, thinking=reply.thinking or "", answer=reply.answer or "", source=source)
+        )
+    return kept, dict(sorted(dropped.items()))
+
+
+def _problem(row: dict[str, Any], prompt: Prompt, reply: Reply, config: SamplingFilter, dialect: Dialect) -> str:
+    """The first rule a sample breaks, empty for a good one."""
+    if row["verdict"] != Verdict.RIGHT:
+        return str(row["verdict"])
+    if row["finish"] != Finish.STOP:
+        return "truncated"
+    if not parse(row["text"], dialect).is_well_formed or not reply.thinking or reply.answer is None:
+        return "format"
+    if language_consistency(reply.thinking, prompt.language) < config.min_language:
+        return "language"
+    if repeated_fraction(reply.thinking) > config.max_repetition:
+        return "repetition"
+    if max(len(part.split()) for part in reply.thinking.split("\n\n")) > config.max_paragraph_words:
+        return "paragraph"
+    return ""
+
+
+def _sample_row(completion: Completion, reward: Reward) -> dict[str, Any]:
+    score = reward(completion.prompt, completion)
+    prompt = completion.prompt
+    return {
+        "id": completion.id,
+        "prompt": {
+            "id": prompt.id,
+            "messages": [[turn.role, turn.content] for turn in prompt.messages],
+            "reference": prompt.reference,
+            "gold": prompt.gold,
+            "answer_kind": prompt.answer_kind.value,
+            "domain": prompt.domain,
+            "language": prompt.language,
+            "level": prompt.level,
+        },
+        "sample": completion.sample,
+        "text": completion.text,
+        "finish": completion.finish.value,
+        "tokens": len(completion.token_ids),
+        "verdict": score.verdict.value,
+        "parts": dict(score.parts),
+        "weights_hash": completion.weights_hash,
+    }
+
+
+def _prompt_of(row: dict[str, Any]) -> Prompt:
+    fields = dict(row["prompt"])
+    turns = tuple(Message(role=role, content=content) for role, content in fields.pop("messages"))
+    return Prompt(messages=turns, answer_kind=AnswerKind(fields.pop("answer_kind")), **fields)
