@@ -32,7 +32,7 @@ def make(stream: Stream, level: int, language: str, operations: Sequence[str]) -
 
 
 def make_fact(stream: Stream, level: int, language: str, operations: Sequence[str]) -> Problem:
-    """One problem over numbers from 1 to 10 (level 1), 14, 18, 22 or 26: what a small language model may know by heart."""
+    """One problem over numbers from 1 to 10 (level 1), 14, 18, 22 or 26: what a small real model may know by heart."""
     operation = stream.choice(operations)
     largest = 6 + 4 * level
     left, right = stream.integer(1, largest), stream.integer(1, largest)

@@ -48,7 +48,8 @@ class TaskConfig(Strict):
     """One source of questions."""
 
     family: str = "arithmetic"
-    """arithmetic, number_facts, chain, countdown, word_problems, ordering, or `file`. Ours: the paper's questions are not public."""
+    """arithmetic, number_facts, chain, countdown, word_problems, ordering, or `file`. Ours: the paper's questions are
+    not public."""
     languages: tuple[str, ...] = LANGUAGES
     """Languages of generated questions, each equally likely. DeepSeek-R1, RL data: all questions Chinese or English."""
     levels: tuple[int, ...] = (1,)
