@@ -9,7 +9,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from zero2r1.core.atomic import commit_directory, remove_directory
+from zero2r1.core.atomic import commit_directory, file_hash, remove_directory
 from zero2r1.core.dialogue import Dialect
 from zero2r1.core.errors import RunError
 from zero2r1.core.metrics import read
@@ -30,7 +30,12 @@ def finish(context: Context, stage: StageBase, outcome: Outcome) -> dict[str, ob
     """Save and measure a trained stage; returns its part of the manifest."""
     _save(context, outcome)
     _measure(context, stage, outcome.model, outcome.tokenizer, outcome.dialect)
-    outputs = {"model": "model", "weights_hash": weights_hash(outcome.model), "evals": f"evals/{SUITE}.json"}
+    outputs = {
+        "model": "model",
+        "weights_hash": weights_hash(outcome.model),
+        "evals": f"evals/{SUITE}.json",
+        "data": {path.name: file_hash(path) for path in sorted(context.folder.data.glob("*.jsonl"))},
+    }
     return {
         "outputs": outputs,
         "dialect": outcome.dialect.value,

@@ -9,7 +9,7 @@ import json
 from zero2r1.core.dialogue import Dialect, parse
 from zero2r1.core.run import write_atomic
 from zero2r1.core.types import Credited
-from zero2r1.learner.checkpoint import load_latest, save_checkpoint
+from zero2r1.learner.checkpoint import load_latest, refuse_small_disk, save_checkpoint
 from zero2r1.learner.learner import Learner
 from zero2r1.models.load import load_model
 from zero2r1.policy.engine import Engine
@@ -25,9 +25,9 @@ from zero2r1.tasks.base import make_task, validate
 def train(context: Context, stage: ZeroRLStage | ReasoningRLStage) -> Outcome:
     """GRPO from the base stage's model until `rl.steps` updates, from the last checkpoint on if there is one."""
     dialect = Dialect(stage.dialect)
-    model = load_model(context.base_model(), dtype=stage.learner.compute_dtype)
     tokenizer = context.base_tokenizer(dialect)
-    learner = Learner(model, stage.learner, total_steps=stage.rl.steps)
+    learner = Learner(load_model(context.base_model()), stage.learner, total_steps=stage.rl.steps)
+    refuse_small_disk(context.folder.checkpoints, learner, has_reference=stage.rl.kl_coef > 0)
     restored = load_latest(context.folder.checkpoints, learner, report=context.report)
     start = Cursor(**restored.state) if restored else Cursor()
     journal = Journal(context, stage.rl.steps)

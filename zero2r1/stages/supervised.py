@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from zero2r1.learner.checkpoint import load_latest, save_checkpoint
+from zero2r1.learner.checkpoint import load_latest, refuse_small_disk, save_checkpoint
 from zero2r1.learner.config import LearnerConfig
 from zero2r1.learner.learner import Learner
 from zero2r1.stages.config import SaveConfig
@@ -30,6 +30,7 @@ def fit(
 ) -> Learner:
     """Take the updates up to `steps`, from the last checkpoint on if there is one."""
     learner = Learner(model, learner_config, total_steps=steps)
+    refuse_small_disk(context.folder.checkpoints, learner, has_reference=False)
     restored = load_latest(context.folder.checkpoints, learner, report=context.report)
     start = restored.step if restored else 0
     journal = Journal(context, steps)
