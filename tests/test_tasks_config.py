@@ -12,7 +12,7 @@ from zero2r1.tasks.base import TaskConfig, make_task
 @pytest.mark.parametrize(
     ("yaml", "message"),
     [
-        ("family: geometry", "unknown family 'geometry': it is one of arithmetic, chain, countdown"),
+        ("family: geometry", "unknown family 'geometry': it is one of arithmetic, number_facts, chain"),
         ("languages: [en, fr]", r"languages are a list out of en, zh, got \['en', 'fr'\]"),
         ("languages: []", "languages are a list out of en, zh"),
         ("levels: [0]", r"levels are a list out of 1 to 5, got \[0\]"),

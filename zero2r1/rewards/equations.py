@@ -23,7 +23,7 @@ def worked_out(text: str) -> str | None:
     left, equals, right = undress(undress(text).strip(QUOTES)).partition("=")
     if not equals or "=" in right or left.strip().isdigit():
         return None
-    number = parse_number(right)
+    number = parse_number(right.strip())
     if number is None or number.is_percent:
         return None
     try:
