@@ -5,6 +5,10 @@ people to look at, and stops at the recipe's number of steps.
 """
 
 import json
+from collections.abc import Sequence
+
+import numpy as np
+import safetensors.numpy
 
 from zero2r1.core.dialogue import Dialect, parse
 from zero2r1.core.run import write_atomic
@@ -74,9 +78,27 @@ def _store_rollout(context: Context, update: Update, save: SaveConfig, dialect: 
     """Store a rollout on its first update, for the first one and then every `rollouts_every` updates."""
     if not update.rows or (update.step - 1) % save.rollouts_every >= (update.cursor.step - update.step + 1):
         return
-    rows = [rollout_row(credited, update.step, context.name, dialect) for credited in update.rows[: save.rollout_rows]]
+    kept = update.rows[: save.rollout_rows]
+    rows = [rollout_row(credited, update.step, context.name, dialect) for credited in kept]
     text = "".join(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in rows)
+    write_atomic(context.folder.rollouts / f"step_{update.step:06d}.safetensors", token_arrays(kept))
     write_atomic(context.folder.rollouts / f"step_{update.step:06d}.jsonl", text)
+
+
+def token_arrays(rows: Sequence[Credited]) -> bytes:
+    """The tokens of stored rows as safetensors, laid end to end in the order of the rows.
+
+    `token_ids` int32 [n]; `logp` float32 [n], nats at the sampling temperature; `offsets` int64 [rows + 1]: row i is
+    `offsets[i]` to `offsets[i + 1]`.
+    """
+    completions = [row.scored.completion for row in rows]
+    lengths = [0, *(len(completion.token_ids) for completion in completions)]
+    arrays = {
+        "token_ids": np.array([token for c in completions for token in c.token_ids], dtype=np.int32),
+        "logp": np.array([value for c in completions for value in c.logprobs], dtype=np.float32),
+        "offsets": np.cumsum(lengths, dtype=np.int64),
+    }
+    return safetensors.numpy.save(arrays)
 
 
 def rollout_row(credited: Credited, step: int, stage: str, dialect: Dialect) -> dict[str, object]:
