@@ -7,6 +7,8 @@ Nothing is lost: a stage whose configuration changed is moved to `replaced/`, ne
 
 import importlib
 import platform
+import shlex
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -92,7 +94,7 @@ def _describe(folder: RunFolder, recipe: Recipe, command: str) -> None:
     """config.resolved.yaml, cmd.txt and env.json: enough to repeat the run elsewhere."""
     resolved = yaml.safe_dump(recipe.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True)
     write_atomic(folder.config, resolved)
-    write_atomic(folder.command, command + "\n")
+    write_atomic(folder.command, (command or shlex.join(sys.argv)) + "\n")
     write_json_atomic(folder.environment, environment(recipe))
     folder.events.append("started", command=command, seed=recipe.seed)
 
@@ -148,7 +150,10 @@ def _do(item: PlannedStage, recipe: Recipe, folder: RunFolder, observer: Observe
     else:
         outcome = importlib.import_module(f"zero2r1.stages.{item.kind}").run(context, stage)
         manifest = finish.finish(context, stage, outcome)
-    seconds = round(time.monotonic() - began, 3)
+    seconds: object = round(time.monotonic() - began, 3)
+    if item.action == "measure":
+        # Measuring again took some seconds too, but the stage's time is what making it took.
+        seconds = (place.read_manifest() or {}).get("seconds", seconds)
     place.write_manifest(
         {**manifest, "kind": item.kind, "key": item.key, "eval_key": item.eval_key, "parents": dict(item.parents),
          "config": stage.model_dump(mode="json"), "versions": environment(recipe)["versions"], "seconds": seconds}
