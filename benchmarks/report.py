@@ -67,7 +67,7 @@ def run(claim: Claim, measure: Measure, arguments: list[str] | None = None) -> N
         "seconds": round(time.perf_counter() - began, 2),
         "machine": machine() | {"load_before": round(load_before, 2)},
     }
-    print(json.dumps(row, ensure_ascii=False, sort_keys=True))
+    print(json.dumps(row, ensure_ascii=False, sort_keys=True, default=str))
     sys.exit(1 if settings.check and not row["is_met"] else 0)
 
 
