@@ -1,12 +1,13 @@
 """What becomes a supervised row: each rule drops its own kind of sample, and the count says so."""
 
+from pathlib import Path
 from typing import Any
 
 from zero2r1.core.dialogue import Dialect, parse, render
 from zero2r1.core.types import AnswerKind, Message, Prompt
 from zero2r1.stages.config import SamplingFilter
 from zero2r1.stages.rewrite import first_person
-from zero2r1.stages.rows import make_row
+from zero2r1.stages.rows import make_row, read_rows, write_rows
 from zero2r1.stages.traces import keep_good
 
 GOOD = "<think> ones 7+8=15 carry 1\nso we get 85 </think> <answer> 85 </answer>"
@@ -101,3 +102,9 @@ def test_the_id_of_a_row_is_its_content() -> None:
     assert one["id"] == make_row(_prompt("en"), "reply", {"completion": "y"})["id"]
     assert one["id"] != make_row(_prompt("en"), "another", {"completion": "x"})["id"]
     assert one["messages"][-1] == {"role": "assistant", "content": "reply"}
+
+
+def test_rows_come_back_whatever_line_ends_a_model_wrote(tmp_path: Path) -> None:
+    rows = [{"text": "a\u2028b\u0085c\x0bd\r\ne"}, {"text": "第二行"}]
+    write_rows(tmp_path / "rows.jsonl", rows)
+    assert read_rows(tmp_path / "rows.jsonl") == rows

@@ -47,7 +47,7 @@ def rows_with(identifier: str, folder: Path) -> Iterator[dict[str, Any]]:
     for stage in sorted(stages, key=lambda path: path.stat().st_ctime):
         for part, kind in KINDS.items():
             for path in sorted((stage / part).glob("*.jsonl")):
-                for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+                for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
                     if identifier in line and (row := _parsed(line)) is not None and mentions(row, identifier):
                         yield {"run": folder.name, "stage": stage.name, "kind": _kind_of(path, kind),
                                "where": f"{path.relative_to(folder)}:{number}", "row": row}  # fmt: skip

@@ -77,7 +77,7 @@ class SamplingFilter(Strict):
     min_language: float = Field(default=1.0, ge=0, le=1)
     """Least language consistency of the thinking text. Ours: the paper filters mixing, without a threshold."""
     max_repetition: float = Field(default=0.3, ge=0, le=1)
-    """Largest share of repeated 4-grams. Ours: the paper detects repetition, without a threshold."""
+    """Largest share of repeated 8-grams. Ours: the paper detects repetition, without a threshold."""
     max_paragraph_words: int = Field(default=300, ge=1)
     """Longest paragraph of the thinking text, in words. Ours: the paper drops "long paragraphs"."""
     keep_per_prompt: int = Field(default=1, ge=1)

@@ -3,7 +3,6 @@
 A stage without a manifest is not finished; whatever part of the ending a crash undid is simply done again.
 """
 
-import json
 import shutil
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from zero2r1.core.atomic import commit_directory, file_hash, remove_directory
 from zero2r1.core.dialogue import Dialect
 from zero2r1.core.errors import RunError
 from zero2r1.core.metrics import read
-from zero2r1.core.run import write_atomic, write_json_atomic
+from zero2r1.core.run import write_json_atomic
 from zero2r1.evals.run import EvalResult, evaluate
 from zero2r1.models.load import load_model, load_tokenizer, save_model, weights_hash
 from zero2r1.policy.engine import Engine
@@ -21,6 +20,7 @@ from zero2r1.rewards.base import RewardConfig, make_reward
 from zero2r1.stages.config import StageBase
 from zero2r1.stages.context import Context
 from zero2r1.stages.outcome import Outcome
+from zero2r1.stages.rows import write_rows
 from zero2r1.tasks.base import make_task
 
 SUITE = "test"
@@ -75,8 +75,7 @@ def measure_again(context: Context, stage: StageBase) -> dict[str, object]:
 
 def store(folder: Path, result: EvalResult, suite: str = SUITE) -> None:
     """`<suite>.json` with the figures and `<suite>.samples.jsonl` with every sample."""
-    samples = "".join(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in result.samples)
-    write_atomic(folder / f"{suite}.samples.jsonl", samples)
+    write_rows(folder / f"{suite}.samples.jsonl", result.samples)
     write_json_atomic(folder / f"{suite}.json", result.to_json())
 
 

@@ -4,7 +4,6 @@
 people to look at, and stops at the recipe's number of steps.
 """
 
-import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,6 +21,7 @@ from zero2r1.rl.grpo import Cursor, Reference, Update, grpo
 from zero2r1.stages.config import ReasoningRLStage, SaveConfig, ZeroRLStage
 from zero2r1.stages.context import Context, Journal
 from zero2r1.stages.outcome import Outcome
+from zero2r1.stages.rows import write_rows
 from zero2r1.stages.stopwatch import Stopwatch, TimedPolicy, TimedReward
 from zero2r1.tasks.base import make_task, validate
 
@@ -80,9 +80,8 @@ def _store_rollout(context: Context, update: Update, save: SaveConfig, dialect: 
         return
     kept = update.rows[: save.rollout_rows]
     rows = [rollout_row(credited, update.step, context.name, dialect) for credited in kept]
-    text = "".join(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in rows)
     write_atomic(context.folder.rollouts / f"step_{update.step:06d}.safetensors", token_arrays(kept))
-    write_atomic(context.folder.rollouts / f"step_{update.step:06d}.jsonl", text)
+    write_rows(context.folder.rollouts / f"step_{update.step:06d}.jsonl", rows)
 
 
 def token_arrays(rows: Sequence[Credited]) -> bytes:

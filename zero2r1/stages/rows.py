@@ -28,14 +28,15 @@ def make_row(prompt: Prompt, reply: str, source: Mapping[str, str]) -> dict[str,
     }
 
 
-def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write rows, whole or not at all."""
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows, one JSON object a line, whole or not at all."""
     write_atomic(path, "".join(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in rows))
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Read rows back, in order."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    # Not splitlines(): what a model wrote may hold U+2028 and its like, which end no row.
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
 def dialogues(rows: Iterable[dict[str, Any]]) -> list[list[Message]]:

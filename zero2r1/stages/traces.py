@@ -9,7 +9,6 @@ wrong | error | truncated | format | language | repetition | paragraph | surplus
 Deviation from the paper: no language model judges or rewrites here, only rules.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from typing import Any
 
 from zero2r1.core.dialogue import Dialect, Reply, parse
 from zero2r1.core.errors import DataError
-from zero2r1.core.run import write_atomic
 from zero2r1.core.types import AnswerKind, Completion, Finish, Message, Prompt, Reward, Task, Verdict
 from zero2r1.models.load import load_model, load_tokenizer
 from zero2r1.policy.base import Policy, Sampling
@@ -27,6 +25,7 @@ from zero2r1.rewards.language import language_consistency
 from zero2r1.rewards.repetition import repeated_fraction
 from zero2r1.stages.config import SamplingFilter
 from zero2r1.stages.context import Context
+from zero2r1.stages.rows import read_rows, write_rows
 from zero2r1.tasks.base import TaskConfig, make_task
 
 CHUNK_PROMPTS = 64
@@ -85,8 +84,8 @@ def sample_chunks(
                 prompts, config.samples_per_prompt, sampling=sampling, address=context.address("samples", number)
             )
             made = [_sample_row(completion, reward) for group in groups for completion in group]
-            write_atomic(path, "".join(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in made))
-        rows += [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            write_rows(path, made)
+        rows += read_rows(path)
         context.observer.update(context.name, number + 1, len(chunks), {"phase": "sample", "samples": len(rows)})
     return rows
 
