@@ -102,8 +102,14 @@ def breaches(rules: dict[str, tuple[Rule, str]], module: ast.Module) -> list[str
     ]
 
 
+def runs_programs(name: str) -> bool:
+    """True for what is sent into a box: running text is its purpose, and a test holds that nothing imports it."""
+    return name.startswith("zero2r1/sandbox/inside/")
+
+
 def offenders(rules: dict[str, tuple[Rule, str]], *folders: str) -> dict[str, list[str]]:
-    found = {relative(path): breaches(rules, tree(path)) for path in python_files(*folders)}
+    names = [(path, relative(path)) for path in python_files(*folders)]
+    found = {name: breaches(rules, tree(path)) for path, name in names if not runs_programs(name)}
     return {name: wrong for name, wrong in found.items() if wrong}
 
 

@@ -53,6 +53,10 @@ class AnswerKind(StrEnum):
     """One letter, or one word out of few (yes/no)."""
     COUNTDOWN = "countdown"
     """An expression over given numbers that must reach a target; reference: `target|n1,n2,...`."""
+    CODE = "code"
+    """A program, run against tests; reference: a `CodeProblem` as JSON (`core/problems.py`)."""
+    JUDGED = "judged"
+    """Free text, compared with the reference by a language model."""
     NONE = "none"
     """No checkable answer (general dialogue)."""
 
