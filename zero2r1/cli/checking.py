@@ -1,11 +1,15 @@
 """Verbs that check before anything runs: doctor, explain, data check, reward test, config explain|check."""
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
 from zero2r1.cli.catalog import validate
 from zero2r1.cli.output import JsonFlag, console, emit, say, table
+from zero2r1.core.errors import ConfigError
 
 
 def doctor(as_json: JsonFlag = False) -> int:
@@ -66,22 +70,80 @@ def reward_test(
     source: Annotated[
         str, typer.Argument(metavar="FILE::FUNCTION|RECIPE", help="my_rewards.py::brevity, or a recipe's rewards.")
     ],
+    cases: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Cases of your own (.jsonl: question, answer, text, expect).")
+    ] = None,
+    on: Annotated[Path | None, typer.Option(metavar="RUN", help="Judge a run's stored samples again.")] = None,
+    stage: Annotated[str | None, typer.Option(help="With --on: this stage only.")] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="With --on: so many samples, evenly spread.")] = None,
     as_json: JsonFlag = False,
-) -> None:
-    """Show what a reward says of right, wrong, unformatted and hostile answers."""
+) -> int:
+    """Show what a reward says of right, wrong, unformatted and hostile answers, of cases of your own, or of a run."""
+    if cases is None and on is None:
+        _fixed_cases(source, as_json)
+        return 0
+    if cases is not None and on is not None:
+        raise ConfigError("Z110", "--cases and --on do not go together", fix="ask for one of them")
+    if cases is not None and (stage or sample):
+        raise ConfigError("Z110", "--stage and --sample go with --on", fix="leave them out")
+    from zero2r1.cli.rejudging import from_cases, from_run, judge, summary
+    from zero2r1.cli.rewarding import reward_of
+
+    config, dialect = reward_of(source)
+    samples = from_cases(cases, dialect) if cases is not None else from_run(on or Path(), stage=stage, limit=sample)
+    rows = judge(samples, config)
+    found = summary(rows)
+    if as_json:
+        emit({"reward": source, "summary": found, "cases": rows})
+    else:
+        shown = rows if cases is not None else [row for row in rows if row["agrees"] is False]
+        if shown:
+            console().print(_case_table(shown, source))
+        _say_summary(found, is_new=cases is not None)
+    return 1 if cases is not None and found["disagreements"] else 0
+
+
+def _fixed_cases(source: str, as_json: bool) -> None:
     from zero2r1.cli.rewarding import score_cases
 
     rows = score_cases(source)
     if as_json:
         emit({"reward": source, "cases": rows})
-        return
+    else:
+        console().print(_case_table(rows, source))
+
+
+def _case_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
+    """Judged cases: what was expected (where something was), reward, verdict, parts, milliseconds, reasons."""
     parts = sorted({part for row in rows for part in row["parts"]})
+    compares = any(row.get("expected") is not None for row in rows)
     cells = [
-        [row["case"], _number(row["value"]), row["verdict"], *(_number(row["parts"].get(part)) for part in parts),
-         f"{row['ms']:.1f}", "; ".join(row["notes"])]
+        [row["case"], *([_expected(row)] if compares else []), _number(row["value"]), row["verdict"],
+         *(_number(row["parts"].get(part)) for part in parts), f"{row['ms']:.1f}", "; ".join(row["notes"])]
         for row in rows
     ]  # fmt: skip
-    console().print(table(["case", "reward", "verdict", *parts, "ms", "why"], cells, title=source))
+    columns = ["case", *(["expected"] if compares else []), "reward", "verdict", *parts, "ms", "why"]
+    return table(columns, cells, title=title)
+
+
+def _expected(row: Mapping[str, Any]) -> str:
+    expected = row["expected"]
+    text = "–" if expected is None else expected if isinstance(expected, str) else _number(expected)
+    return f"{text}  ✗" if row["agrees"] is False else text
+
+
+def _say_summary(found: Mapping[str, Any], *, is_new: bool) -> None:
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in found["verdicts"].items())
+    say(f"  {found['samples']} samples: {counts}")
+    if found["ms_median"] is not None:
+        say(f"  time per call: median {found['ms_median']:.2f} ms, 95 % within {found['ms_p95']:.2f} ms")
+    told = "not as expected" if is_new else "with another verdict than before"
+    say(
+        f"  {found['disagreements']} of {found['compared']} {told}",
+        style="bold red" if found["disagreements"] else None,
+    )
+    for change, count in found["changes"].items():
+        say(f"    {count:>6}  {change}")
 
 
 def config_explain(

@@ -65,13 +65,17 @@ def score_cases(source: str) -> list[dict[str, Any]]:
     Raises:
         RewardError: the function is missing (Z140) or has a wrong signature (Z141).
     """
-    if "::" in source:
-        config, dialect = RewardConfig(accuracy=0.0, format=0.0, custom={source: 1.0}), Dialect.R1_ZERO
-    else:
-        config, dialect = _of_recipe(source)
+    config, dialect = reward_of(source)
     with make_reward(config, dialect=dialect) as reward:
         reward(QUESTION, gold_completion(QUESTION, ""))  # starts what has to be started, so that times are fair
         return [_scored(reward, case, text) for case, text in REPLIES[dialect].items()]
+
+
+def reward_of(source: str) -> tuple[RewardConfig, Dialect]:
+    """The settings of a reward named on the command line, and the dialect its replies are in."""
+    if "::" in source:
+        return RewardConfig(accuracy=0.0, format=0.0, custom={source: 1.0}), Dialect.R1_ZERO
+    return _of_recipe(source)
 
 
 def _of_recipe(name: str) -> tuple[RewardConfig, Dialect]:
