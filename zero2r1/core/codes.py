@@ -51,13 +51,14 @@ CODES: Mapping[str, str] = MappingProxyType(
         "follows TRL's form f(prompts, completions, **columns) -> list of numbers.",
         "Z142": "reward worker failed\nThe process that checks answers could not be started.",
         "Z143": "reward returned no usable number\nA reward is a finite number or None (could not judge).",
-        "Z144": "no sandbox for programs that a model wrote\nNeither namespaces (tier A) nor Landlock with seccomp (tier B) "
-        "hold on this machine, or the tier asked for does not. Model-written programs are never run without isolation "
-        "unless you say so: `rewards.code.sandbox.unsafe_local_exec=true`, or `--unsafe-local-exec` where a verb has it.",
-        "Z145": "judge cannot be used\nA language model that judges is not configured, or its settings are refused. Its "
-        "address and model belong in the recipe, its key in an environment variable or a file.",
-        "Z146": "weaker sandbox than usual\nNamespaces cannot be had here (a container often forbids them), so programs "
-        "run under Landlock, seccomp and resource limits: tier B.",
+        "Z144": "no sandbox for programs that a model wrote\nNeither namespaces (tier A) nor Landlock with seccomp "
+        "(tier B) hold on this machine, or the tier asked for does not. Model-written programs are never run without "
+        "isolation unless you say so: `rewards.code.sandbox.unsafe_local_exec=true`, or `--unsafe-local-exec` where a "
+        "verb has it.",
+        "Z145": "judge cannot be used\nA language model that judges is not configured, or its settings are refused. "
+        "Its address and model belong in the recipe, its key in an environment variable or a file.",
+        "Z146": "weaker sandbox than usual\nNamespaces cannot be had here (a container often forbids them), so "
+        "programs run under Landlock, seccomp and resource limits: tier B.",
         "Z200": "model not found\nThe model is neither a local directory or file, nor a known key, nor a hub id that "
         "can be reached. `zero2r1 models ls` lists known keys.",
         "Z201": "optional package missing\nThis feature needs an extra: pip install 'zero2r1[name]'.",
@@ -91,12 +92,12 @@ CODES: Mapping[str, str] = MappingProxyType(
         "samples for reward hacking.",
         "Z323": "checkpoint damaged, older one used\nThe newest checkpoint failed its sha256 check; the run goes on "
         "from the one before.",
-        "Z324": "two verifiers disagree\nA second, independent verifier gives other verdicts on a sample of the rollout. "
-        "Look at the rows named in the stage's events: one of the two is wrong, or is being gamed.",
-        "Z325": "answers that reach for the grader\nMore than 2 % of the answers hold constructs that attack graders rather "
-        "than solve problems (sys.exit, stack frames, lying __eq__, conftest). Read some before training on.",
-        "Z326": "reward up, held-out accuracy flat\nThe reward has risen and accuracy on held-out questions has not: the "
-        "policy may be learning the reward instead of the task.",
+        "Z324": "two verifiers disagree\nA second, independent verifier gives other verdicts on a sample of the "
+        "rollout. Look at the rows named in the stage's events: one of the two is wrong, or is being gamed.",
+        "Z325": "answers that reach for the grader\nMore than 2 % of the answers hold constructs that attack graders "
+        "rather than solve problems (sys.exit, stack frames, lying __eq__, conftest). Read some before training on.",
+        "Z326": "reward up, held-out accuracy flat\nThe reward has risen and accuracy on held-out questions has not: "
+        "the policy may be learning the reward instead of the task.",
         "Z327": "only the format improves\nThe format reward has risen while accuracy stood still.",
         "Z400": "run not found\nThere is no run folder of this name.",
         "Z401": "run is in use\nAnother process holds the lock of this run folder. Two writers would mix their files.",
