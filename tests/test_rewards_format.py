@@ -40,3 +40,51 @@ def test_a_broken_r1_zero_reply_gets_nothing_and_a_reason(text):
 
 def test_a_wrong_answer_in_the_right_format_keeps_its_format():
     assert format_reward("<think> a </think> <answer> nonsense </answer>", Dialect.R1_ZERO)[0] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("<THINK> a </THINK> <ANSWER> 42 </ANSWER>", "no <think>"),
+        ("<think > a </think> <answer> 42 </answer>", "</think> without <think>"),
+        ("Sure! <think> a </think> <answer> 42 </answer>", "text before <think>"),
+        ("<think>  \n </think> <answer> 42 </answer>", "the thinking is empty"),
+        ("<think> a </think> <answer>  </answer>", "the answer is empty"),
+        ("<think> a </think> <answer> 42 </answer> <answer> 42 </answer>", "more than one <answer>"),
+        ("<think> a </think> so <answer> 42 </answer>", "text before <answer>"),
+        ("<think> a `</think>` b </think> <answer> 42 </answer>", "more than one </think>"),
+        ("<think> ```\n<answer> 1 </answer>\n``` </think> <answer> 42 </answer>", "a tag stands inside the thinking"),
+        ("<think> a </think> <answer> <answer> 42 </answer> </answer>", "more than one <answer>"),
+        ("<think> a <think> b </think> <answer> 42 </answer>", "more than one <think>"),
+        ("<think> a </think> <answer> 42 </answer", "<answer> is not closed"),
+        ("＜think＞ a ＜/think＞ <answer> 42 </answer>", "no <think>"),
+        ("<think> a </think> <answer> <think> 42 </answer>", "<think> after </think>"),
+    ],
+)
+def test_each_way_around_the_grammar_is_named(text, problem):
+    assert format_reward(text, Dialect.R1_ZERO) == (0.0, problem)
+
+
+@pytest.mark.parametrize(
+    ("text", "reward"),
+    [
+        ("a </think> <answer> 42 </answer>", 1.0),
+        ("\na\n</think>\n\n<answer>42</answer>\n", 1.0),  # white space and line breaks are free
+        ("a</think><answer>42</answer>", 1.0),
+        ("</think> <answer> 42 </answer>", 0.0),  # empty thinking
+        ("a <answer> 42 </answer>", 0.0),  # thinking never ends
+        ("a </think> b </think> <answer> 42 </answer>", 0.0),
+        ("<think> a </think> <answer> 42 </answer>", 0.0),  # the prompt has the opening already
+        ("", 0.0),
+    ],
+)
+def test_a_prefilled_opening_belongs_to_the_prompt(text, reward):
+    assert format_reward(text, Dialect.R1_ZERO, prefilled=True)[0] == reward
+
+
+def test_r1_may_skip_its_thinking_and_not_its_summary():
+    assert format_reward("<think>\n\n</think>\n\nHello!", Dialect.R1) == (1.0, "")
+    assert format_reward("</think> Hello!", Dialect.R1, prefilled=True) == (1.0, "")
+    assert format_reward("<think>\na\n</think>\n", Dialect.R1)[0] == 0.0
+    assert format_reward("Hello! <think>a</think> b", Dialect.R1)[0] == 0.0
+    assert format_reward("<think>a</think> <answer> 42 </answer>", Dialect.R1)[0] == 0.0

@@ -29,7 +29,7 @@ def test_an_ngram_of_nothing_is_refused():
 @pytest.mark.parametrize(
     ("text", "loops"),
     [("", 1), ("one two three", 1), ("so wait so wait so wait", 3), ("begin ha ha ha ha", 4), ("等等等等", 4),
-     ("a a b", 1)],
+     ("a a b", 1), ("so wait so wait so wa", 2), ("wait wait wait wa", 3), ("check. check. check. ch", 3)],
 )  # fmt: skip
 def test_loops_at_the_end_are_counted(text, loops):
     assert tail_loops(text) == loops

@@ -1,43 +1,19 @@
 """Language consistency: the share of a thinking text's words that belong to the question's language.
 
-Words are told apart by script, because no language detector sees a switch inside a sentence. Code, formulas, LaTeX
-commands, tags, links and digits are no words.
+What counts as a word is in `words.py`. Script decides where it can, because it sees every switch and costs
+microseconds; a `LanguageDetector` decides between languages of one script, when one is given.
 
-Deviations and limits: the paper does not say how it finds words; here a word is a run of at least two letters of an
-alphabet (so that variables do not count), 1.5 Han characters, or 2 kana or hangul. Two languages of one script (English
-and French) cannot be told apart.
+Deviations and limits: the paper does not say how it finds words or languages. Words inside code and formulas are not
+seen. Without a detector two languages of one script (English and French) cannot be told apart.
 """
 
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-NOT_WORDS = re.compile(
-    r"```.*?```|`[^`\n]{1,300}`"
-    r"|\$\$[^$]+\$\$|\$[^$\n]{1,300}\$|\\\((?:[^\\\n]|\\[^()\n])*\\\)|\\\[(?:[^\\]|\\[^\[\]])*\\\]"
-    r"|\\[A-Za-z]+|<[^<>\n]{1,60}>|https?://\S+",
-    re.DOTALL,
-)
-"""What holds no words. Every alternative stops at its own opening sign, so that no text takes quadratic time."""
+from zero2r1.rewards.detect import LanguageDetector
+from zero2r1.rewards.words import count_scripts, count_words, names_in, prose
 
-ALPHABETS: Mapping[str, re.Pattern[str]] = MappingProxyType(
-    {
-        "latin": re.compile(r"(?:[A-Za-zÀ-ÖØ-öø-ɏ]['’]?){2,}"),
-        "cyrillic": re.compile(r"[\u0400-\u052f]{2,}"),
-        "greek": re.compile(r"[\u0370-\u03ff\u1f00-\u1fff]{2,}"),
-        "arabic": re.compile(r"[\u0620-\u065f\u066e-\u06d3\u0750-\u077f]{2,}"),
-        "hebrew": re.compile(r"[\u0590-\u05ff]{2,}"),
-        "devanagari": re.compile(r"[\u0900-\u0963\u0970-\u097f]{2,}"),
-    }
-)
-CHARACTERS: Mapping[str, tuple[re.Pattern[str], float]] = MappingProxyType(
-    {
-        "han": (re.compile("[\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f]"), 1.5),
-        "kana": (re.compile("[\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\uff66-\uff9d]"), 2.0),
-        "hangul": (re.compile("[\uac00-\ud7a3\u1100-\u11ff]"), 2.0),
-    }
-)
-"""Characters of a script that make one word."""
+__all__ = ["SCRIPTS", "count_words", "language_consistency", "language_share", "make_detector"]
 
 SCRIPTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -54,26 +30,19 @@ SCRIPTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """Scripts a language is written in, by ISO 639-1 code."""
 
 
-def count_words(text: str) -> dict[str, float]:
-    """Number of words by script in what is left of a text without code, formulas, commands, tags and links.
+def make_detector(*languages: str) -> LanguageDetector | None:
+    """A detector for a run in these languages, or None when their scripts tell them apart (English and Chinese).
 
-    Args:
-        text: any text.
-
-    Returns:
-        words by script name; only scripts that occur. Han characters count 1/1.5 words each, kana and hangul 1/2.
+    Raises:
+        KeyError: the script of a language is not known.
     """
-    text = NOT_WORDS.sub(" ", text)
-    if text.isascii():
-        num_latin = len(ALPHABETS["latin"].findall(text))
-        return {"latin": float(num_latin)} if num_latin else {}
-    words = {script: float(len(pattern.findall(text))) for script, pattern in ALPHABETS.items()}
-    for script, (pattern, characters_a_word) in CHARACTERS.items():
-        words[script] = len(pattern.findall(text)) / characters_a_word
-    return {script: count for script, count in words.items() if count}
+    detector = LanguageDetector(languages, SCRIPTS)
+    return detector if any(detector.rivals(language) for language in languages) else None
 
 
-def language_share(text: str, language: str) -> float | None:
+def language_share(
+    text: str, language: str, *, question: str = "", detector: LanguageDetector | None = None
+) -> float | None:
     """Share of the words of a text that are of the target language.
 
         share = Num(Words_target) / Num(Words)
@@ -81,6 +50,8 @@ def language_share(text: str, language: str) -> float | None:
     Args:
         text: the thinking.
         language: ISO 639-1 code, a key of `SCRIPTS`.
+        question: names in it do not count, in neither number.
+        detector: decides between languages of one script; without one the script decides.
 
     Returns:
         a number in [0, 1], or None when the text has no words at all.
@@ -91,19 +62,27 @@ def language_share(text: str, language: str) -> float | None:
     Source: DeepSeek-R1 (arXiv 2501.12948v2), first RL stage, language consistency reward.
     """
     scripts = SCRIPTS[language]
-    words = count_words(text)
+    text = prose(text, names_in(question, scripts))
+    words = count_scripts(text)
     num_words = sum(words.values())
     if num_words == 0.0:
         return None
-    return sum(words.get(script, 0.0) for script in scripts) / num_words
+    num_target = sum(words.get(script, 0.0) for script in scripts)
+    if detector is not None and num_target:
+        num_target -= detector.num_foreign_words(text, language)
+    return max(0.0, num_target) / num_words
 
 
-def language_consistency(text: str, language: str) -> float:
+def language_consistency(
+    text: str, language: str, *, question: str = "", detector: LanguageDetector | None = None
+) -> float:
     """The language consistency reward of a thinking text: `language_share`, and 1.0 for a text without words.
 
     Args:
         text: the thinking.
         language: ISO 639-1 code, a key of `SCRIPTS`.
+        question: names in it do not count.
+        detector: decides between languages of one script.
 
     Raises:
         KeyError: the script of the language is not known.
@@ -111,5 +90,5 @@ def language_consistency(text: str, language: str) -> float:
     Source: DeepSeek-R1 (arXiv 2501.12948v2), first RL stage, language consistency reward. Ours: a text without words
     (formulas only) is neutral, because it mixes nothing.
     """
-    share = language_share(text, language)
+    share = language_share(text, language, question=question, detector=detector)
     return 1.0 if share is None else share

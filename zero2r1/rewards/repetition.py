@@ -43,6 +43,7 @@ def tail_loops(text: str, *, max_period: int = 64) -> int:
 
     Returns:
         1 when nothing repeats; 3 for "so wait so wait so wait". A period of one token counts as a loop like any other.
+        A last word that the token budget cut in the middle ("so wait so wait so wa") does not hide the loop before it.
 
     Ours: endless repetition is named by the paper's authors as a failure of R1-Zero.
     """
@@ -50,12 +51,19 @@ def tail_loops(text: str, *, max_period: int = 64) -> int:
     most = 1
     for period in range(1, min(max_period, len(tokens) // 2) + 1):
         end, loops = len(tokens), 1
+        if _is_cut(tokens[-1], tokens[-1 - period]):
+            end -= 1
         stretch = tokens[end - period : end]
         while end - 2 * period >= 0 and tokens[end - 2 * period : end - period] == stretch:
             loops += 1
             end -= period
         most = max(most, loops)
     return most
+
+
+def _is_cut(last: str, before: str) -> bool:
+    """True when a token is the beginning of the one a period earlier, and not all of it."""
+    return last != before and before.startswith(last)
 
 
 def is_repetitive(text: str, *, n: int = 8, max_repeated_frac: float = 0.3, max_tail_loops: int = 3) -> bool:
