@@ -16,6 +16,7 @@ from zero2r1.core.errors import DataError
 from zero2r1.core.types import Task
 from zero2r1.tasks.arithmetic import ARITHMETIC, NUMBER_FACTS
 from zero2r1.tasks.chain import CHAIN
+from zero2r1.tasks.code import CODE_FAMILIES, CodeTask
 from zero2r1.tasks.countdown import COUNTDOWN
 from zero2r1.tasks.files import FileTask, parse_source, read_file
 from zero2r1.tasks.gold import ValidationReport, validate
@@ -41,6 +42,8 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
     {family.name: family for family in (ARITHMETIC, NUMBER_FACTS, CHAIN, COUNTDOWN, WORD_PROBLEMS, ORDERING)}
 )
 FILE = "file"
+SOURCES = (*FAMILIES, *CODE_FAMILIES, FILE)
+"""What a task's `family` can be."""
 AnswerKindName = Literal["auto", "number", "expression", "sequence", "choice", "countdown"]
 
 
@@ -48,8 +51,8 @@ class TaskConfig(Strict):
     """One source of questions."""
 
     family: str = "arithmetic"
-    """arithmetic, number_facts, chain, countdown, word_problems, ordering, or `file`. Ours: the paper's questions are
-    not public."""
+    """arithmetic, number_facts, chain, countdown, word_problems, ordering; code_function, code_stdin, code_repair; or
+    `file`. Ours: the paper's questions are not public."""
     languages: tuple[str, ...] = LANGUAGES
     """Languages of generated questions, each equally likely. DeepSeek-R1, RL data: all questions Chinese or English."""
     levels: tuple[int, ...] = (1,)
@@ -59,11 +62,14 @@ class TaskConfig(Strict):
     weight: float = Field(default=1.0, gt=0)
     """Share of this source in the mixture, relative to the others. Ours."""
     file: str | None = None
-    """For family `file`: a .jsonl or .csv file; `data.jsonl#500` takes its first 500 usable rows."""
+    """For family `file`: a .jsonl, .jsonl.gz or .csv file; `data.jsonl#500` takes its first 500 usable rows."""
     columns: Mapping[str, str] = Field(default_factory=dict)
     """For family `file`: expected column -> the file's, e.g. {answer: solution}."""
     answer_kind: AnswerKindName = "auto"
     """For family `file`: how answers are compared; auto decides by the look of each answer."""
+    format: Literal["auto", "questions", "humaneval", "mbpp", "problems"] = "auto"
+    """For family `file`: what its rows are. HumanEval, MBPP and `problems` (`CodeProblem` fields) are programming
+    problems, `questions` have an answer to compare; auto decides by the columns of each row. Ours."""
     split: Literal["hash", "train", "validation", "test"] = "hash"
     """For family `file`: `hash` sets 20 % apart by content; a name gives every row to that split."""
 
@@ -74,8 +80,8 @@ class TaskConfig(Strict):
     @field_validator("family")
     @classmethod
     def _known_family(cls, family: str) -> str:
-        if family not in (*FAMILIES, FILE):
-            raise ValueError(f"unknown family '{family}': it is one of {', '.join((*FAMILIES, FILE))}")
+        if family not in SOURCES:
+            raise ValueError(f"unknown family '{family}': it is one of {', '.join(SOURCES)}")
         return family
 
     @field_validator("languages")
@@ -115,7 +121,7 @@ def make_task(configs: Sequence[TaskConfig], seed: int, *, folder: Path | None =
         DataError: an unreadable or unusable file (Z130 to Z133).
     """
     if not configs:
-        raise DataError("Z136", "no task given", fix=f"name a family: {', '.join((*FAMILIES, FILE))}")
+        raise DataError("Z136", "no task given", fix=f"name a family: {', '.join(SOURCES)}")
     # Sources of the same family get seeds of their own, or equal indices would repeat each other's problems.
     tasks = [_make_one(config, seed + 1_000_003 * index, folder) for index, config in enumerate(configs)]
     if len(tasks) == 1:
@@ -126,7 +132,7 @@ def make_task(configs: Sequence[TaskConfig], seed: int, *, folder: Path | None =
 def _make_one(config: TaskConfig, seed: int, folder: Path | None) -> Task:
     if config.file is not None:
         source = (folder or Path()) / config.file
-        data = read_file(source, columns=config.columns, answer_kind=config.answer_kind)
+        data = read_file(source, columns=config.columns, answer_kind=config.answer_kind, format=config.format)
         return FileTask(
             data.prompts,
             name=parse_source(config.file)[0].stem,
@@ -134,6 +140,8 @@ def _make_one(config: TaskConfig, seed: int, folder: Path | None) -> Task:
             split=config.split,
             refusals=data.refusals(),
         )
+    if config.family in CODE_FAMILIES:
+        return CodeTask(CODE_FAMILIES[config.family], languages=config.languages, levels=config.levels, seed=seed)
     return SyntheticTask(
         FAMILIES[config.family],
         languages=config.languages,

@@ -1,7 +1,8 @@
-"""Questions of one's own from a JSONL or CSV file.
+"""Questions of one's own from a JSONL (also .jsonl.gz) or CSV file.
 
 Columns: `question`, `prompt` (a text or a list of messages) or `messages`; `answer`; optional `language`, `level`,
-`domain` and `id`. A column map names them differently. A bad row never stops the reading: it is refused and counted by
+`domain` and `id`. A column map names them differently. Rows of programming problems have other columns
+(`code_files.py`). A bad row never stops the reading: it is refused and counted by
 reason; a file without one usable row is an error. Answers are compared, never run; Parquet and Hub datasets are not
 read here.
 """
@@ -15,9 +16,10 @@ from pathlib import Path
 from zero2r1.core.errors import DataError
 from zero2r1.core.random import Address, Stream, key
 from zero2r1.core.types import Prompt
+from zero2r1.tasks.code_files import read_code_prompt, row_format
 from zero2r1.tasks.rows import QUESTION_COLUMNS, RefusedRowError, read_prompt
 from zero2r1.tasks.splits import SPLITS, TRAIN, check_split, split_of
-from zero2r1.tasks.tables import RawRow, read_csv, read_jsonl
+from zero2r1.tasks.tables import RawRow, read_csv, read_jsonl, read_jsonl_gz
 
 READERS = {".jsonl": read_jsonl, ".csv": read_csv}
 QUESTION_ALIASES = ("problem", "input", "instruction", "query", "text")
@@ -42,13 +44,21 @@ class FileData:
         return ", ".join(f"{count} {reason} (first: row {self.examples[reason]})" for reason, count in ordered)
 
 
-def read_file(source: str | Path, *, columns: Mapping[str, str] | None = None, answer_kind: str = "auto") -> FileData:
+def read_file(
+    source: str | Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    answer_kind: str = "auto",
+    format: str = "auto",
+) -> FileData:
     """Read `path` or `path#N` (the first N usable rows).
 
     Args:
-        source: a `.jsonl` or `.csv` file in UTF-8.
+        source: a `.jsonl`, `.jsonl.gz` or `.csv` file in UTF-8.
         columns: expected name -> the file's name, e.g. {"answer": "solution"}.
         answer_kind: an `AnswerKind` value, or `auto`: number, choice or expression by the look of each answer.
+        format: `humaneval`, `mbpp` or `problems` for programming problems; `auto` tells by the columns of each row, and
+            takes a row of none of these for a question with an answer.
 
     Raises:
         DataError: no such file (Z130), a needed column is missing everywhere (Z131), no usable row (Z132),
@@ -57,7 +67,8 @@ def read_file(source: str | Path, *, columns: Mapping[str, str] | None = None, a
     path, limit = parse_source(str(source))
     if not path.is_file():
         raise DataError("Z130", "data file not found", where=str(path), fix="check the path")
-    reader = READERS.get(path.suffix.lower())
+    packed = path.name.lower().endswith(".jsonl.gz")
+    reader = read_jsonl_gz if packed else READERS.get(path.suffix.lower())
     if reader is None:
         raise DataError(
             "Z133",
@@ -75,7 +86,7 @@ def read_file(source: str | Path, *, columns: Mapping[str, str] | None = None, a
         num_rows += 1
         headers.update(dict.fromkeys(row.values or ()))
         try:
-            prompts.append(_usable(row, columns or {}, answer_kind, seen))
+            prompts.append(_usable(row, columns or {}, answer_kind, format, seen))
         except RefusedRowError as problem:
             refused[problem.reason] += 1
             examples.setdefault(problem.reason, row.number)
@@ -93,10 +104,12 @@ def parse_source(source: str) -> tuple[Path, int | None]:
     return (Path(match[1]), int(match[2])) if match else (Path(source), None)
 
 
-def _usable(row: RawRow, columns: Mapping[str, str], answer_kind: str, seen: set[str]) -> Prompt:
+def _usable(row: RawRow, columns: Mapping[str, str], answer_kind: str, format: str, seen: set[str]) -> Prompt:
     if row.values is None:
         raise RefusedRowError(row.problem)
-    prompt = read_prompt(row.values, columns, answer_kind)
+    kind = row_format(row.values, columns) if format == "auto" else format
+    is_code = kind != "questions"
+    prompt = read_code_prompt(row.values, columns, kind) if is_code else read_prompt(row.values, columns, answer_kind)
     own_id = row.values.get(columns.get("id", "id"))
     marks = {f"question {prompt.id}"} | ({f"id {own_id}"} if own_id is not None else set())
     for mark in sorted(marks & seen):

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from zero2r1.core.dialogue import Dialect
 from zero2r1.core.errors import DataError
 from zero2r1.core.types import AnswerKind, Completion, Finish, Prompt, Reward, Score, Task, Verdict
-from zero2r1.tasks.replies import well_formed
+from zero2r1.tasks.replies import well_formed, well_formed_code
 from zero2r1.tasks.splits import TRAIN
 
 THINKING = {"en": "checked by hand", "zh": "已经检查"}
@@ -82,9 +82,8 @@ def validate(
 
 
 def _gold_problem(prompt: Prompt, reward: Reward, dialect: Dialect, prefilled: bool) -> str:
-    thinking = THINKING["zh" if prompt.language == "zh" else "en"]
     try:
-        text = well_formed(thinking, prompt.gold, language=prompt.language, dialect=dialect)
+        text = gold_text(prompt, dialect)
     except ValueError as problem:
         return str(problem)
     if prefilled:
@@ -93,6 +92,18 @@ def _gold_problem(prompt: Prompt, reward: Reward, dialect: Dialect, prefilled: b
     if score.verdict == Verdict.RIGHT and score.parts.get("accuracy", 1.0) == 1.0:
         return ""
     return _verdict_text(score)
+
+
+def gold_text(prompt: Prompt, dialect: Dialect) -> str:
+    """The gold answer as a well-formed reply; a program stands in a fenced block.
+
+    Raises:
+        ValueError: it holds a tag of the dialects.
+    """
+    thinking = THINKING["zh" if prompt.language == "zh" else "en"]
+    if prompt.answer_kind is AnswerKind.CODE:
+        return well_formed_code(thinking, prompt.gold, dialect=dialect)
+    return well_formed(thinking, prompt.gold, language=prompt.language, dialect=dialect)
 
 
 def _verdict_text(score: Score) -> str:

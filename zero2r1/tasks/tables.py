@@ -5,11 +5,13 @@ Meaning (which column is the answer) is not here (`rows.py`).
 """
 
 import csv
+import gzip
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 MAX_LINE_BYTES = 2**20
 """Ours: a longer line is refused, and skipped without being held in memory."""
@@ -33,6 +35,20 @@ def read_jsonl(path: Path) -> Iterator[RawRow]:
                 yield RawRow(number, None, "line above 1 MiB")
             elif line.strip():
                 yield _json_row(number, line)
+
+
+def read_jsonl_gz(path: Path) -> Iterator[RawRow]:
+    """One JSON object a line, compressed by gzip; what follows a damaged place is lost and counted as one row."""
+    number = 0
+    with gzip.open(path, "rb") as file:
+        try:
+            for number, line in enumerate(_lines(file), start=1):
+                if line is None:
+                    yield RawRow(number, None, "line above 1 MiB")
+                elif line.strip():
+                    yield _json_row(number, line)
+        except (OSError, EOFError, zlib.error):
+            yield RawRow(number + 1, None, "damaged gzip data")
 
 
 def read_csv(path: Path) -> Iterator[RawRow]:
@@ -69,7 +85,7 @@ def _json_row(number: int, line: bytes) -> RawRow:
     return RawRow(number, value)
 
 
-def _lines(file: BinaryIO) -> Iterator[bytes | None]:
+def _lines(file: BufferedIOBase) -> Iterator[bytes | None]:
     """Lines of a binary file; None for one that is too long."""
     while line := file.readline(MAX_LINE_BYTES + 1):
         if len(line) <= MAX_LINE_BYTES:
@@ -80,7 +96,7 @@ def _lines(file: BinaryIO) -> Iterator[bytes | None]:
         yield None
 
 
-def _csv_lines(file: BinaryIO, long_lines: list[int]) -> Iterator[str]:
+def _csv_lines(file: BufferedIOBase, long_lines: list[int]) -> Iterator[str]:
     """Text lines; bytes that are not UTF-8 become lone surrogates, which `rows.py` refuses by name."""
     for number, line in enumerate(_lines(file), start=1):
         if line is None:
