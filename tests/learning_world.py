@@ -160,7 +160,7 @@ class PlainSampler:
     def follow(self, model: PreTrainedModel, *, version: int) -> None:
         self.model, self.version, self.weights_hash = model, version, weights_hash(model)
 
-    def sample(self, prompts, samples_per_prompt, *, sampling, address):
+    def sample(self, prompts, samples_per_prompt, *, sampling, address, on_finished=None):
         self.asked += [one.id for one in prompts]
         self._seen = {}  # of these weights, prefix -> chances of the next token
         return [[self._say(one, i, sampling, address) for i in range(samples_per_prompt)] for one in prompts]

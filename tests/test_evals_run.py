@@ -1,6 +1,7 @@
 """Evaluation with a policy, a task and a reward written by hand."""
 
 import json
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -68,7 +69,7 @@ class Parrot:
         self.calls: list[tuple[int, float, float, int]] = []
 
     def sample(
-        self, prompts: Sequence[Prompt], samples_per_prompt: int, *, sampling, address
+        self, prompts: Sequence[Prompt], samples_per_prompt: int, *, sampling, address, on_finished=None
     ) -> list[list[Completion]]:
         self.calls.append((len(prompts), sampling.temperature, sampling.top_p, sampling.max_new_tokens))
         return [[self._say(prompt, sample) for sample in range(samples_per_prompt)] for prompt in prompts]
@@ -154,6 +155,27 @@ def test_the_settings_stand_beside_the_score_and_reach_the_policy():
 
 def test_batching_changes_nothing():
     assert measured(batch_questions=1).to_json() == measured(batch_questions=100).to_json()
+
+
+def test_judging_beside_sampling_changes_nothing():
+    class Telling(Parrot):
+        def sample(self, prompts, samples_per_prompt, *, sampling, address, on_finished=None):
+            groups = super().sample(prompts, samples_per_prompt, sampling=sampling, address=address)
+            for said in [said for group in groups for said in group][::-1]:
+                on_finished(said)
+            return groups
+
+    class Many:
+        workers = 4
+
+        def __call__(self, asked: Prompt, said: Completion) -> Score:
+            time.sleep(0.002 * (said.sample % 2))
+            return compare(asked, said)
+
+    config = EvalConfig(questions=4, samples=4, max_new_tokens=64)
+    found = evaluate(Telling(ZERO_SAYS), ListTask(), Many(), config, dialect=Dialect.R1_ZERO, address=ADDRESS)
+    assert found.to_json() == measured().to_json()
+    assert found.samples == measured().samples
 
 
 def test_a_result_survives_json_and_names_its_schema():

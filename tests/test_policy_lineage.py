@@ -1,5 +1,7 @@
 """Ends, texts, versions and hashes of what the engine returns, and what it refuses."""
 
+import threading
+
 import pytest
 import torch
 from policy_world import ADDRESS, llama, prompts, qwen, tokenizer
@@ -107,6 +109,30 @@ def test_completions_name_their_weights_and_version(words: PreTrainedTokenizerFa
         model.get_input_embeddings().weight[5] += 1.0
     engine.follow(model, version=1)
     assert {(one.policy_version, one.weights_hash) for one in draw(engine)} == {(1, weights_hash(model))}
+
+
+def test_a_completion_is_handed_over_when_it_finishes(words: PreTrainedTokenizerFast, model: PreTrainedModel) -> None:
+    engine, told, live = Engine(model, words, max_slots=2), [], []
+
+    def take(one: Completion) -> None:
+        told.append(one)
+        live.append(threading.current_thread())
+
+    groups = engine.sample(prompts(4), 3, sampling=SAMPLING, address=ADDRESS, on_finished=take)
+    flat = [one for group in groups for one in group]
+    assert {id(one) for one in told} == {id(one) for one in flat}
+    assert len(told) == 12
+    assert [(one.prompt.id, one.sample) for one in told] != [(one.prompt.id, one.sample) for one in flat]
+    assert set(live) == {threading.main_thread()}
+    assert flat == [one for group in engine.sample(prompts(4), 3, sampling=SAMPLING, address=ADDRESS) for one in group]
+
+
+def test_what_the_callback_raises_ends_the_call(words: PreTrainedTokenizerFast, model: PreTrainedModel) -> None:
+    def refuse(one: Completion) -> None:
+        raise LookupError(one.sample)
+
+    with pytest.raises(LookupError):
+        Engine(model, words).sample(prompts(2), 1, sampling=SAMPLING, address=ADDRESS, on_finished=refuse)
 
 
 @pytest.mark.parametrize("recompute_hash", [True, False])

@@ -13,7 +13,7 @@ import pytest
 
 from zero2r1.core.errors import RewardError
 from zero2r1.core.types import AnswerKind, Verdict
-from zero2r1.rewards import pool as pool_module
+from zero2r1.rewards import link as link_module
 from zero2r1.rewards.math_answer import grade
 from zero2r1.rewards.pool import WorkerPool
 
@@ -138,18 +138,18 @@ def test_closing_ends_the_process_and_later_comparisons_are_errors():
     pid = worker_pid(pool)
     pool.close()
     assert not Path(f"/proc/{pid}").exists()
-    assert not any(thread.name == "answer-worker-replies" and thread.is_alive() for thread in own_threads())
+    assert not any(thread.name == "reward-worker-replies" and thread.is_alive() for thread in own_threads())
     assert pool.compare("x", "x").verdict is Verdict.ERROR
 
 
 def own_threads() -> list[threading.Thread]:
     """Reply threads whose worker is gone would show here; the module's shared pool has one of its own."""
-    shared = [thread for thread in threading.enumerate() if thread.name == "answer-worker-replies"]
+    shared = [thread for thread in threading.enumerate() if thread.name == "reward-worker-replies"]
     return shared[1:]
 
 
 def test_a_worker_that_cannot_start_is_an_error_with_a_code(monkeypatch):
-    monkeypatch.setattr(pool_module.sys, "executable", "/bin/false")
+    monkeypatch.setattr(link_module.sys, "executable", "/bin/false")
     with pytest.raises(RewardError, match="Z142"):
         WorkerPool(TIMEOUT_S).start()
 

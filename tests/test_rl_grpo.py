@@ -132,6 +132,7 @@ def test_many_ungraded_outputs_stop_the_run():
     with pytest.raises(RunError, match="could not be graded") as caught:
         next(updates(subject, config(), judge=lambda said: None if said.sample == 0 else 1.0))
     assert caught.value.code == "Z318"
+    assert "4 times: no reason given" in caught.value.why
     assert same(state_of(subject), before)
 
 
@@ -141,6 +142,24 @@ def test_an_update_whose_rows_are_all_ungraded_changes_nothing():
     found = list(islice(updates(subject, config(max_error_frac=1.0), judge=lambda said: None), 2))
     assert [update.metrics["tokens"] for update in found] == [0.0, 0.0]
     assert same(state_of(subject), before)
+
+
+def test_an_ungraded_group_gives_no_gradient_and_does_not_count_in_the_normaliser():
+    # Three questions, the last one ungraded: the step must be that of the first two alone (up to the order of sums).
+    def judge(said):
+        return None if said.prompt.gold == "2" else low_tokens(said)
+
+    alone, beside = learner(), learner()
+    settings = {"minibatches": 1, "max_error_frac": 1.0, "split": "groups"}
+    (first,) = islice(updates(alone, config(**settings, prompts_per_step=2), judge=judge), 1)
+    (second,) = islice(updates(beside, config(**settings, prompts_per_step=3), judge=judge), 1)
+    assert [row.masked for row in second.rows] == [False] * 8 + [True] * 4
+    assert second.metrics["reward/error_frac"] == pytest.approx(1 / 3)
+    assert second.metrics["tokens"] == first.metrics["tokens"]
+    for name in ("loss", "grad_norm", "reward/mean"):
+        assert second.metrics[name] == pytest.approx(first.metrics[name], rel=1e-5, abs=1e-9)
+    for name, value in snapshot(alone.model).items():
+        torch.testing.assert_close(snapshot(beside.model)[name], value, rtol=1e-5, atol=1e-5)
 
 
 def test_groups_without_variance_do_not_move_the_weights_without_a_kl_term():

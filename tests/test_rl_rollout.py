@@ -1,16 +1,20 @@
 """Rollouts: one rule each for groups without variance, truncated and ungraded outputs; figures; split."""
 
 import math
+import threading
+import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from learning_world import CountingTask, address, completion, reward_by, scored
 
-from zero2r1.core.types import AnswerKind, Credited, Finish, Verdict
+from zero2r1.core.random import Stream
+from zero2r1.core.types import AnswerKind, Credited, Finish, Score, Verdict
 from zero2r1.rl import rollout as rollouts
 from zero2r1.rl.config import RLConfig
-from zero2r1.rl.rollout import Rollout, count_reflective_words, credit, overlong_penalty, score
+from zero2r1.rl.rollout import Rollout, count_reflective_words, credit, error_reasons, finite, overlong_penalty
 
 
 def config(**settings: object) -> RLConfig:
@@ -62,7 +66,7 @@ def test_the_soft_punishment_enters_the_reward_before_the_baseline():
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_reward_that_is_no_number_becomes_an_error_with_a_note(bad):
-    judged = score([completion()], reward_by(lambda _: bad))[0].score
+    judged = finite(Score(value=bad, verdict=Verdict.RIGHT, parts={}))
     assert (judged.value, judged.verdict) == (None, Verdict.ERROR)
     assert str(bad) in judged.notes[0]
 
@@ -123,7 +127,7 @@ class EchoPolicy:
     def follow(self, model, *, version):
         raise AssertionError("a rollout does not change the policy")
 
-    def sample(self, prompts, samples_per_prompt, *, sampling, address):
+    def sample(self, prompts, samples_per_prompt, *, sampling, address, on_finished=None):
         return [
             [completion(question=one.question, sample=i, text=str(i)) for i in range(samples_per_prompt)]
             for one in prompts
@@ -133,7 +137,7 @@ class EchoPolicy:
 class GoldKeepingEcho(EchoPolicy):
     """Keeps the prompt it was given."""
 
-    def sample(self, prompts, samples_per_prompt, *, sampling, address):
+    def sample(self, prompts, samples_per_prompt, *, sampling, address, on_finished=None):
         groups = super().sample(prompts, samples_per_prompt, sampling=sampling, address=address)
         for one, group in zip(prompts, groups, strict=True):
             for said in group:
@@ -141,16 +145,100 @@ class GoldKeepingEcho(EchoPolicy):
         return groups
 
 
-def sample(settings: RLConfig, *, judge) -> Rollout:
+def sample(settings: RLConfig, *, judge=None, reward=None, policy=None) -> Rollout:
     return rollouts.sample(
-        policy=GoldKeepingEcho(),
+        policy=policy or GoldKeepingEcho(),
         task=CountingTask(),
-        reward=reward_by(judge),
+        reward=reward or reward_by(judge),
         config=settings,
         address=address(),
         first_prompt=5,
         max_new_tokens=10,
     )
+
+
+class Shuffled:
+    """A reward of several threads whose judgements end in another order than they begin."""
+
+    workers = 8
+
+    def __init__(self, seed: int) -> None:
+        self.stream = Stream(seed)
+        self.lock = threading.Lock()
+
+    def __call__(self, asked, said):
+        with self.lock:
+            pause = self.stream.random()
+        time.sleep(0.004 * pause)
+        value = None if said.sample == 2 else said.sample / 3
+        return Score(value=value, verdict=Verdict.ERROR if value is None else Verdict.RIGHT, parts={"accuracy": value})
+
+
+class Announcing(GoldKeepingEcho):
+    """Tells of each completion, the last one first."""
+
+    def sample(self, prompts, samples_per_prompt, *, sampling, address, on_finished=None):
+        groups = super().sample(prompts, samples_per_prompt, sampling=sampling, address=address)
+        for group in groups[::-1]:
+            for said in group[::-1]:
+                on_finished(said)
+        return groups
+
+
+def test_a_rollout_does_not_depend_on_which_reward_came_first():
+    settings = config(prompts_per_step=4, minibatches=1, samples_per_prompt=4)
+    drawn = [
+        sample(settings, reward=reward, policy=policy)
+        for reward, policy in [
+            (lambda asked, said: Shuffled(0)(asked, said), GoldKeepingEcho()),
+            (Shuffled(1), Announcing()),
+            (Shuffled(2), Announcing()),
+            (Shuffled(3), GoldKeepingEcho()),
+        ]
+    ]
+    assert all(rollout == drawn[0] for rollout in drawn[1:])
+    # rewards 0, 1/3, 1 of the judged three: mean 4/9
+    assert [row.masked for row in drawn[0].groups[0]] == [False, False, True, False]
+    assert sum(advantages(drawn[0].groups[0])) == pytest.approx(0.0)
+
+
+class LongestWins:
+    """Full reward for the highest sample index of a group: no completion can be judged alone."""
+
+    needs_group, workers = True, 4
+
+    def __call__(self, asked, said):
+        raise AssertionError("a group is judged whole")
+
+    def score_group(self, asked, group):
+        last = max(said.sample for said in group)
+        return [Score(value=float(said.sample == last), verdict=Verdict.RIGHT, parts={}) for said in group]
+
+
+def test_a_reward_may_compare_the_outputs_of_a_group():
+    settings = config(prompts_per_step=3, minibatches=1, samples_per_prompt=4)
+    drawn = sample(settings, reward=LongestWins(), policy=Announcing())
+    assert [[row.scored.score.value for row in group] for group in drawn.groups] == [[0.0, 0.0, 0.0, 1.0]] * 3
+
+
+def test_the_reasons_for_errors_are_counted():
+    def row(value, parts, *notes):
+        judged = Score(value=value, verdict=Verdict.ERROR, parts=parts, notes=notes)
+        return Credited(scored=replace(scored(1.0), score=judged), advantage=0.0)
+
+    late = "a.py::f: no verdict within 60 s: killed"
+    rows = [
+        row(None, {"a.py::f": None, "format": 0.0}, late, "format: no tags"),
+        row(None, {"a.py::f": None}, late),
+        row(None, {"accuracy": 1.0}, "the reward was nan, which is no number to learn from"),
+        row(None, {}),
+        row(1.0, {"a.py::f": None}, "a.py::f: does not judge this completion"),
+    ]
+    assert error_reasons(rows) == {
+        late: 2,
+        "no reason given": 1,
+        "the reward was nan, which is no number to learn from": 1,
+    }
 
 
 def teaches_if_even(said) -> float:

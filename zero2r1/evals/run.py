@@ -16,6 +16,7 @@ from zero2r1.evals.metrics import cons_at_k, vote_key
 from zero2r1.evals.reading import Reading, read
 from zero2r1.evals.result import EvalResult, QuestionRow, group, summarize
 from zero2r1.policy.base import Policy, Sampling
+from zero2r1.rewards.beside import Beside
 
 __all__ = ["EvalResult", "evaluate"]
 
@@ -49,10 +50,10 @@ def evaluate(
     rows: list[QuestionRow] = []
     samples: list[dict[str, Any]] = []
     rendered: list[list[int]] = []
-    for completions in _completions(policy, prompts, config, address):
+    for completions, scores in _scored(policy, reward, prompts, config, address):
         judged = [
-            (completion, reward(completion.prompt, completion), _read(completion, dialect, prefilled))
-            for completion in completions
+            (completion, score, _read(completion, dialect, prefilled))
+            for completion, score in zip(completions, scores, strict=True)
         ]
         rendered.append(list(completions[0].prompt_token_ids))
         samples += [_sample_row(*parts, stage=address.stage) for parts in judged]
@@ -85,14 +86,17 @@ def _distinct(prompts: Sequence[Prompt]) -> list[Prompt]:
     return list({prompt.id: prompt for prompt in prompts}.values())
 
 
-def _completions(
-    policy: Policy, prompts: Sequence[Prompt], config: EvalConfig, address: Address
-) -> Iterator[list[Completion]]:
-    """[G] completions of each question in turn. Batching bounds memory and changes no token."""
+def _scored(
+    policy: Policy, reward: Reward, prompts: Sequence[Prompt], config: EvalConfig, address: Address
+) -> Iterator[tuple[list[Completion], list[Score]]]:
+    """[G] completions of each question in turn, and their scores. Batching bounds memory and changes no token."""
     sampling = Sampling(temperature=config.temperature, top_p=config.top_p, max_new_tokens=config.max_new_tokens)
     for first in range(0, len(prompts), config.batch_questions):
         batch = prompts[first : first + config.batch_questions]
-        yield from policy.sample(batch, config.samples, sampling=sampling, address=address)
+        with Beside(reward, batch, config.samples) as judge:
+            groups = policy.sample(batch, config.samples, sampling=sampling, address=address, on_finished=judge.take)
+            scores = judge.gather(groups)
+        yield from zip(groups, scores, strict=True)
 
 
 def _read(completion: Completion, dialect: Dialect, prefilled: bool) -> Reading:
@@ -143,6 +147,8 @@ def _sample_row(completion: Completion, score: Score, look: Reading, *, stage: s
         "thinking_words": look.thinking_words,
         "answer": look.answer,
         "gold": prompt.gold,
+        "reference": prompt.reference,
+        "answer_kind": prompt.answer_kind.value,
         "domain": prompt.domain,
         "language": prompt.language,
         "level": prompt.level,

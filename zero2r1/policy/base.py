@@ -6,7 +6,7 @@ What it does not do: it does not judge what was sampled. Whether a way of sampli
 learning needs top_p = 1 and top_k off) is for the caller to say.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from pydantic import Field
@@ -43,12 +43,21 @@ class Policy(Protocol):
     """sha256 of the sampling weights, 16 hex digits."""
 
     def sample(
-        self, prompts: Sequence[Prompt], samples_per_prompt: int, *, sampling: Sampling, address: Address
+        self,
+        prompts: Sequence[Prompt],
+        samples_per_prompt: int,
+        *,
+        sampling: Sampling,
+        address: Address,
+        on_finished: Callable[[Completion], None] | None = None,
     ) -> list[list[Completion]]:
         """[P][G] completions, in the order of the prompts and of the sample index.
 
         The tokens of a completion depend on the weights, its prompt, its sample index, `sampling` and `address` only
         (and, for a prompt given more than once, on how often it came before, so that its samples are not copies).
+
+        `on_finished` gets each completion (the object that is returned) as soon as it is whole, in any order, in the
+        thread that samples: it must be quick. What it raises ends the call.
         """
         ...
 

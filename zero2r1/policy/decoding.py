@@ -84,17 +84,17 @@ class Decoding:
         self._tokens = torch.zeros(num_slots, sampling.max_new_tokens, dtype=torch.int64, device=device)
         self._logprobs = torch.zeros(num_slots, sampling.max_new_tokens, device=device)
 
-    def run(self) -> list[Spoken]:
-        """All jobs, in the order in which they finish."""
-        done: list[Spoken] = []
+    def run(self, take: Callable[[Spoken], None]) -> None:
+        """Does all jobs and hands each over when it finishes."""
         with torch.inference_mode():
             self._turn_over([])
             while self._scheduler.live:
                 finished, is_stopped = self._step()
                 if finished:
-                    done += self._harvest(finished, is_stopped)
+                    done = self._harvest(finished, is_stopped)
                     self._turn_over(finished)
-        return done
+                    for spoken in done:
+                        take(spoken)
 
     def _step(self) -> tuple[list[int], Bool[np.ndarray, " n"]]:
         """One token for every live slot. Returns the finished slots, and which slots the model or a text stopped."""

@@ -12,7 +12,7 @@ What it does not do: no paged or quantised cache, no speculation, no sharing of 
 """
 
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -93,7 +93,13 @@ class Engine(Policy):
         return tuple(token_ids)
 
     def sample(
-        self, prompts: Sequence[Prompt], samples_per_prompt: int, *, sampling: Sampling, address: Address
+        self,
+        prompts: Sequence[Prompt],
+        samples_per_prompt: int,
+        *,
+        sampling: Sampling,
+        address: Address,
+        on_finished: Callable[[Completion], None] | None = None,
     ) -> list[list[Completion]]:
         """[P][G] completions; see `Policy.sample`.
 
@@ -119,10 +125,16 @@ class Engine(Policy):
         )
         self._hashes[self.version] = self.weights_hash
         groups: list[list[Completion]] = [[] for _ in prompts]
-        for spoken in sorted(decoding.run(), key=lambda spoken: (spoken.job.group, spoken.job.sample)):
+
+        def take(spoken: Spoken) -> None:
             group = spoken.job.group
-            groups[group].append(self._completion(prompts[group], encoded[group], spoken, eos_ids))
-        return groups
+            completion = self._completion(prompts[group], encoded[group], spoken, eos_ids)
+            groups[group].append(completion)
+            if on_finished is not None:
+                on_finished(completion)
+
+        decoding.run(take)
+        return [sorted(group, key=lambda completion: completion.sample) for group in groups]
 
     @property
     def eos_ids(self) -> frozenset[int]:

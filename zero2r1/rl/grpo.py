@@ -28,6 +28,9 @@ from zero2r1.rl.batch import to_batch
 from zero2r1.rl.config import RLConfig
 from zero2r1.rl.loss import PolicyLoss, truncated_importance
 
+NAMED_REASONS = 5
+"""Ours: reasons for errors that a message lists."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
@@ -109,7 +112,7 @@ def grpo(
             max_new_tokens=config.cap_at(cursor.step),
         )
         figures = rollouts.figures(rollout)
-        _refuse_many_errors(figures, config, cursor)
+        _refuse_many_errors(rollout, figures, config, cursor)
         following = Cursor(
             rollout=cursor.rollout + 1, prompts=rollout.next_prompt, step=cursor.step + config.minibatches
         )
@@ -189,14 +192,22 @@ def _metrics(learned: Mapping[str, float], *, is_on_policy: bool) -> dict[str, f
     return metrics
 
 
-def _refuse_many_errors(figures: Mapping[str, float], config: RLConfig, cursor: Cursor) -> None:
+def _refuse_many_errors(
+    rollout: rollouts.Rollout, figures: Mapping[str, float], config: RLConfig, cursor: Cursor
+) -> None:
     share = figures.get("reward/error_frac", 0.0)
     if share > config.max_error_frac:
+        reasons = list(rollouts.error_reasons(rollout.rows).items())[:NAMED_REASONS]
         raise RunError(
             "Z318",
             f"{share:.0%} of the outputs could not be graded",
             where=f"rollout {cursor.rollout}, after update {cursor.step}",
-            why=f"more than rl.max_error_frac={config.max_error_frac}: the grader seems broken",
+            why="\n".join(
+                [
+                    f"more than rl.max_error_frac={config.max_error_frac}: the grader seems broken",
+                    *(f"{count} times: {reason}" for reason, count in reasons),
+                ]
+            ),
             fix="look at the notes of the rows with verdict 'error'; repair the reward and resume",
         )
 

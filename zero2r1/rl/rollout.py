@@ -14,7 +14,7 @@ Deviations from the paper: it states none of these.
 
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -23,9 +23,9 @@ from zero2r1.core.dialogue import REFLECTIVE_WORDS
 from zero2r1.core.random import Address, Stream, key
 from zero2r1.core.types import (
     AnswerKind,
-    Completion,
     Credited,
     Finish,
+    Prompt,
     Reward,
     Score,
     Scored,
@@ -33,6 +33,7 @@ from zero2r1.core.types import (
     Verdict,
 )
 from zero2r1.policy.base import Policy, Sampling
+from zero2r1.rewards.beside import Beside
 from zero2r1.rl.advantage import group_advantages, has_no_variance
 from zero2r1.rl.config import RLConfig
 
@@ -69,6 +70,7 @@ def sample(
 ) -> Rollout:
     """Draws prompts_per_step * minibatches questions from `first_prompt` on and samples, scores and credits them.
 
+    Outputs are scored while others are still being sampled. The result does not depend on which score came first.
     With dynamic sampling, groups without variance make room for further questions, for at most
     `dynamic_sampling_rounds` draws in all; then the last ones dropped fill the rollout up.
     """
@@ -80,9 +82,8 @@ def sample(
     for _ in range(config.dynamic_sampling_rounds if config.dynamic_sampling else 1):
         prompts = task.draw(wanted - len(kept), start=cursor)
         cursor += len(prompts)
-        completions = policy.sample(prompts, config.samples_per_prompt, sampling=sampling, address=address)
-        for outputs in completions:
-            group = credit(score(outputs, reward), config, max_new_tokens=max_new_tokens)
+        for outputs in _scored(policy, reward, prompts, config, sampling, address):
+            group = credit(outputs, config, max_new_tokens=max_new_tokens)
             teaches = any(row.advantage != 0.0 for row in group)
             (kept if teaches or not config.dynamic_sampling else dropped).append(group)
         if len(kept) >= wanted:
@@ -97,12 +98,28 @@ def sample(
     )
 
 
-def score(outputs: Sequence[Completion], reward: Reward) -> list[Scored]:
-    """[G] the outputs of one question with their rewards; a reward that is not finite becomes None, an error."""
-    return [Scored(completion=output, score=_finite(reward(output.prompt, output))) for output in outputs]
+def _scored(
+    policy: Policy,
+    reward: Reward,
+    prompts: Sequence[Prompt],
+    config: RLConfig,
+    sampling: Sampling,
+    address: Address,
+) -> list[list[Scored]]:
+    """[P][G] outputs with their rewards."""
+    with Beside(reward, prompts, config.samples_per_prompt) as judge:
+        groups = policy.sample(
+            prompts, config.samples_per_prompt, sampling=sampling, address=address, on_finished=judge.take
+        )
+        scores = judge.gather(groups)
+    return [
+        [Scored(completion=output, score=finite(score)) for output, score in zip(*pair, strict=True)]
+        for pair in zip(groups, scores, strict=True)
+    ]
 
 
-def _finite(score: Score) -> Score:
+def finite(score: Score) -> Score:
+    """The score as it is, or without its value and with a note when that is NaN or infinite: an error."""
     if score.value is None or math.isfinite(score.value):
         return score
     note = f"the reward was {score.value}, which is no number to learn from"
@@ -196,6 +213,18 @@ def figures(rollout: Rollout) -> dict[str, float]:
     }
     named = {name: fmean(numbers) for name, numbers in values.items() if numbers}
     return named | {"rollout/groups_dropped": float(rollout.num_groups_dropped)}
+
+
+def error_reasons(rows: Iterable[Credited]) -> dict[str, int]:
+    """How often each reason is given by the rows that could not be graded, most frequent first.
+
+    A reason is the note of a part without a value, or one that belongs to no part; a row without any counts as such.
+    """
+    reasons: Counter[str] = Counter()
+    for score in (row.scored.score for row in rows if row.scored.score.value is None):
+        judged = tuple(f"{name}: " for name, value in score.parts.items() if value is not None)
+        reasons.update([note for note in score.notes if not note.startswith(judged)] or ["no reason given"])
+    return dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _has_equal_rewards(group: Iterable[Credited]) -> bool:
