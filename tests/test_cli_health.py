@@ -42,6 +42,8 @@ def test_a_young_stage_is_not_judged():
         ("Z316", {"reward__language__mean": 0.4}),
         ("Z317", {"gap__mean": 0.15}),
         ("Z318", {"reward__error_frac": 0.2}),
+        ("Z324", {"monitor__unconfirmed_frac": 0.1}),
+        ("Z325", {"monitor__suspicious_frac": 0.05}),
     ],
 )
 def test_each_red_flag_is_said(code, changes):
@@ -53,6 +55,17 @@ def test_answers_that_grow_without_gain_are_said():
     growing = [HEALTHY | {"length/mean": 40.0 + 20.0 * step / 59} for step in range(60)]
     assert codes(warnings(growing)) == ["Z322"]
     assert warnings([row | {"reward/mean": 1.0 + step / 60} for step, row in enumerate(growing)]) == []
+
+
+def test_a_reward_that_rises_alone_is_said():
+    rising = [HEALTHY | {"reward/mean": 1.0 + step / 60, "heldout/accuracy": 0.4} for step in range(60)]
+    assert codes(warnings(rising)) == ["Z326"]
+    assert warnings([row | {"heldout/accuracy": 0.4 + step / 120} for step, row in enumerate(rising)]) == []
+
+
+def test_a_gain_in_format_alone_is_said():
+    rising = [HEALTHY | {"reward/format/mean": 0.5 + step / 200} for step in range(60)]
+    assert codes(warnings(rising)) == ["Z327"]
 
 
 def test_the_sentence_has_the_number_and_the_way_on():

@@ -126,7 +126,7 @@ def test_expressions_are_judged_in_the_worker_which_ends_with_the_reward():
     with r1_zero() as reward:
         text = r"<think> a b c </think> <answer> $\sqrt{12}$ </answer>"
         assert score(reward, text, prompt(AnswerKind.EXPRESSION, r"2\sqrt{3}")).verdict is Verdict.RIGHT
-        link = reward._pool._link
+        link = reward._accuracy._pool._link
         assert link is not None
     assert link.process.returncode == 0
 
@@ -134,7 +134,7 @@ def test_expressions_are_judged_in_the_worker_which_ends_with_the_reward():
 def test_plain_numbers_never_start_a_process():
     with r1_zero() as reward:
         score(reward, GOOD)
-        assert reward._pool._link is None
+        assert reward._accuracy._pool._link is None
 
 
 def test_a_prefilled_reply_is_judged_whole():

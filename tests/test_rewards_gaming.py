@@ -1,5 +1,10 @@
-"""Answers made by rule: hundreds that cheat, a thousand honest right and wrong ones, and random ones."""
+"""Answers made by rule: hundreds that cheat, a thousand honest right and wrong ones, and random ones.
 
+The random ones run in a process of their own: `python tests/test_rewards_gaming.py 10000`.
+"""
+
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,9 +17,47 @@ from zero2r1.rewards.base import RewardConfig, SumReward, make_reward
 
 GOLDS = (7, 42, -3, 1000, 123456)
 FRAGMENTS = (
-    "<think>", "</think>", "<answer>", "</answer>", r"\boxed{", "}", "{", "42", "41", " ", "\n", "x", "=", " or ", "或",
-    "的", "The answer is ", "答案是", "$", "%", r"\%", r"\frac{1}{2}", "\x00", "\ud800", "é", ".", ",", "-", "/",
-    "1e9", "４２", "```",
+    "<think>",
+    "</think>",
+    "<answer>",
+    "</answer>",
+    r"\boxed{",
+    "}",
+    "{",
+    "42",
+    "41",
+    " ",
+    "\n",
+    "x",
+    "=",
+    " or ",
+    "或",
+    "的",
+    "The answer is ",
+    "答案是",
+    "$",
+    "%",
+    r"\%",
+    r"\frac{1}{2}",
+    "\x00",
+    "\ud800",
+    "é",
+    ".",
+    ",",
+    "-",
+    "/",
+    "1e9",
+    "４２",
+    "```",
+    "km",
+    "四十二",
+    "\u200b",
+    "²",
+)
+EXPRESSION_FRAGMENTS = (
+    r"2\sqrt{3}", r"\sqrt{", "}", "{", "3", "x", "+", "-", "*", "/", "^", "_", "(", ")", "[", "]", r"\{", r"\}", ",", "=",
+    r"\frac{", r"\pi", "i", "e^", r"\infty", r"\cup", r"\le", "<", r"\begin{pmatrix}", r"\end{pmatrix}", "&", r"\\",
+    r"\int", "!", r"\pm", r" \text{ or } ", r"\ln", r"\sin", "|", "0", "1.5", "%", "或", "\x00", "\ud800", "²", " ",
 )  # fmt: skip
 
 
@@ -26,12 +69,12 @@ def rewards() -> Iterator[dict[Dialect, SumReward]]:
         reward.close()
 
 
-def prompt(gold: object) -> Prompt:
+def prompt(gold: object, kind: AnswerKind = AnswerKind.NUMBER) -> Prompt:
     return Prompt(
         messages=(Message(role="user", content="?"),),
         reference=str(gold),
         gold=str(gold),
-        answer_kind=AnswerKind.NUMBER,
+        answer_kind=kind,
         domain="numbers",
         language="en",
     )
@@ -91,31 +134,54 @@ def test_a_thousand_honest_answers_get_the_verdict_they_deserve(rewards):
             assert judged(rewards[dialect], gold, reply(wrong_answer, dialect)).verdict is Verdict.WRONG
 
 
-def fuzz(rewards: dict[Dialect, SumReward], count: int) -> None:
+def fuzz(count: int) -> None:
+    """Random replies to a question with a number and to one with an expression: one verdict, and never an exception."""
     stream = Stream(16)
-    for _ in range(count):
+    rewards = {dialect: make_reward(RewardConfig(timeout_s=2.0), dialect=dialect) for dialect in Dialect}
+    for index in range(count):
         dialect = stream.choice(tuple(Dialect))
-        text = "".join(stream.choice(FRAGMENTS) for _ in range(stream.integer(0, 14)))
-        first = judged(rewards[dialect], 42, text)
-        assert first == judged(rewards[dialect], 42, text)
-        assert first.parts["accuracy"] in (0.0, 1.0)
-        assert first.parts["format"] in (0.0, 1.0)
+        if index % 2:
+            answer = "".join(stream.choice(EXPRESSION_FRAGMENTS) for _ in range(stream.integer(1, 9)))
+            text = f"<think> a </think> <answer> {answer} </answer> \\boxed{{{answer}}}"
+            asked, other = prompt(r"2\sqrt{3}", AnswerKind.EXPRESSION), r"5\sqrt{7}"
+        else:
+            text = "".join(stream.choice(FRAGMENTS) for _ in range(stream.integer(0, 14)))
+            asked, other = prompt(42), "41"
+        reward, completion = rewards[dialect], completion_of(asked, text)
+        first = reward(asked, completion)
+        assert first == reward(asked, completion), text
+        assert first.verdict in (Verdict.RIGHT, Verdict.WRONG, Verdict.ERROR)
+        assert (first.verdict is Verdict.ERROR) == (first.value is None), text
         # a second answer that differs, added in the same place, never makes a wrong reply right
-        more = f"{text} <answer> 41 </answer> \\boxed{{41}} The answer is 41."
+        more = f"{text} <answer> {other} </answer> \\boxed{{{other}}} The answer is {other}."
         if first.verdict is Verdict.WRONG:
-            assert judged(rewards[dialect], 42, more).verdict is Verdict.WRONG
+            assert reward(asked, completion_of(asked, more)).verdict is not Verdict.RIGHT, text
+    for reward in rewards.values():
+        print(reward.error_frac, reward.error_reasons)
+        reward.close()
 
 
-def test_random_replies_never_raise_and_a_second_answer_never_helps(rewards):
-    fuzz(rewards, 600)
+def run_fuzz(root, count: int) -> None:
+    """In a process of its own, because type checks at run time make every call here several times slower."""
+    command = [sys.executable, __file__, str(count)]
+    finished = subprocess.run(command, cwd=root, env={"PYTHONPATH": str(root)}, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr[-2000:]
+
+
+def test_ten_thousand_random_replies_never_raise_and_a_second_answer_never_helps(root):
+    run_fuzz(root, 10_000)
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_random_replies_never_raise(rewards):
-    fuzz(rewards, 100_000)
+def test_a_hundred_thousand_random_replies_never_raise(root):
+    run_fuzz(root, 100_000)
 
 
 @pytest.mark.parametrize("text", ["a" * 1_000_000, "<think>" * 100_000, "字" * 500_000 + "</think>", "\ud800" * 1000])
 def test_huge_and_broken_texts_are_wrong_and_nothing_worse(rewards, text):
     for dialect in Dialect:
         assert judged(rewards[dialect], 42, text).verdict is Verdict.WRONG
+
+
+if __name__ == "__main__":
+    fuzz(int(sys.argv[1]))

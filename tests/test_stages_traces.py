@@ -1,21 +1,26 @@
 """What becomes a supervised row: each rule drops its own kind of sample, and the count says so."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from zero2r1.core.dialogue import Dialect, parse, render
-from zero2r1.core.types import AnswerKind, Message, Prompt
+from zero2r1.core.run import RunFolder
+from zero2r1.core.types import AnswerKind, Message, Prompt, Score, Verdict
 from zero2r1.stages.config import SamplingFilter
+from zero2r1.stages.context import Context
+from zero2r1.stages.observer import Silent
 from zero2r1.stages.rewrite import first_person
 from zero2r1.stages.rows import make_row, read_rows, write_rows
-from zero2r1.stages.traces import keep_good
+from zero2r1.stages.traces import keep_good, sample_chunks
+from zero2r1.tasks.gold import gold_completion
 
 GOOD = "<think> ones 7+8=15 carry 1\nso we get 85 </think> <answer> 85 </answer>"
 FILTER = SamplingFilter(keep_per_prompt=2, max_paragraph_words=20)
 
 
 def _row(
-    text: str, *, verdict: str = "right", finish: str = "stop", question: str = "What is 37+48?"
+    text: str, *, verdict: str = "right", finish: str = "stop", question: str = "What is 37+48?", language: float = 1.0
 ) -> dict[str, Any]:
     return {
         "id": f"{abs(hash(text)):016x}"[:16],
@@ -32,6 +37,7 @@ def _row(
         "text": text,
         "finish": finish,
         "verdict": verdict,
+        "parts": {"language": language},
         "weights_hash": "w",
     }
 
@@ -47,16 +53,88 @@ def test_a_right_readable_sample_is_kept_with_its_lineage() -> None:
 
 
 def test_each_rule_drops_its_own_kind() -> None:
-    mixed = GOOD.replace("so we get", "所以得到")
     looping = GOOD.replace("so we get 85", "so we get 85 " * 12)
     long = GOOD.replace("so we get", " ".join(f"word{chr(97 + i)}" for i in range(25)))
     assert _dropped(_row(GOOD, verdict="wrong")) == {"wrong": 1}
     assert _dropped(_row(GOOD, verdict="error")) == {"error": 1}
     assert _dropped(_row(GOOD, finish="length")) == {"truncated": 1}
     assert _dropped(_row("the answer is 85")) == {"format": 1}
-    assert _dropped(_row(mixed)) == {"language": 1}
+    assert _dropped(_row(GOOD, language=0.9)) == {"language": 1}
     assert _dropped(_row(looping)) == {"repetition": 1}
     assert _dropped(_row(long)) == {"paragraph": 1}
+    assert _dropped(_row(GOOD.replace("so we get", "```\nprint(85)\n```\nso we get"))) == {"code": 1}
+    headed = _row(GOOD.replace("ones", "# Sum\nones"))
+    assert _dropped(headed) == {}
+    assert _dropped(headed, settings=FILTER.model_copy(update={"allow_markdown": False})) == {"markdown": 1}
+
+
+def test_a_program_needs_no_box_to_be_kept() -> None:
+    text = "<think> we add two numbers </think>\n\n```python\nprint(85)\n```"
+    row = _row(text)
+    assert keep_good([row], FILTER, Dialect.R1, "dev2")[1] == {"format": 1}
+    row["prompt"]["answer_kind"] = "code"
+    [trace], _ = keep_good([row], FILTER, Dialect.R1, "dev2")
+    assert trace.answer == "```python\nprint(85)\n```"
+    reply = first_person(trace.prompt, trace.thinking, trace.answer)
+    assert (reply.summary, "boxed" in str(reply)) == (trace.answer, False)
+
+
+class Two:
+    """Questions that differ, as many as asked for."""
+
+    name = "two"
+
+    def draw(self, count: int, *, start: int = 0, split: str = "train") -> list[Prompt]:
+        assert split == "train"
+        return [replace(_prompt("en"), domain=f"d{start + i}", id="") for i in range(count)]
+
+
+class Speaker:
+    """Says a text of its own for each sample, tells of the last one first, and counts its calls."""
+
+    version, weights_hash, calls = 0, "w", 0
+
+    def follow(self, model: object, *, version: int) -> None:
+        raise NotImplementedError
+
+    def sample(self, prompts, samples_per_prompt, *, sampling, address, on_finished=None):
+        self.calls += 1
+        groups = [
+            [replace(gold_completion(one, f"{one.domain}/{i}"), sample=i) for i in range(samples_per_prompt)]
+            for one in prompts
+        ]
+        for said in [said for group in groups for said in group][::-1]:
+            on_finished(said)
+        return groups
+
+
+class Ranked:
+    """Right for the first of a group; several at once, in any order."""
+
+    needs_group, workers = True, 4
+
+    def __call__(self, asked, said):
+        raise AssertionError("a group is judged whole")
+
+    def score_group(self, asked, group):
+        return [
+            Score(value=1.0, verdict=Verdict.WRONG if place else Verdict.RIGHT, parts={}, notes=(said.text,))
+            for place, said in enumerate(group)
+        ]
+
+
+def test_samples_are_judged_with_their_group_and_a_second_call_reads_them_back(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run").create()
+    context = Context(
+        name="cold", seed=0, run=run, folder=run.stage("cold").create(), model=None, parents={}, observer=Silent()
+    )
+    speaker, settings = Speaker(), SamplingFilter(prompts=66, samples_per_prompt=3, max_new_tokens=8)
+    rows = sample_chunks(context, speaker, Two(), Ranked(), settings)
+    assert speaker.calls == 2  # 64 questions and 2
+    assert [row["text"] for row in rows[:4]] == ["d0/0", "d0/1", "d0/2", "d1/0"]
+    assert [row["verdict"] for row in rows] == ["right", "wrong", "wrong"] * 66
+    assert sample_chunks(context, speaker, Two(), Ranked(), settings) == rows
+    assert speaker.calls == 2
 
 
 def test_surplus_and_repeated_samples_are_counted_as_surplus() -> None:

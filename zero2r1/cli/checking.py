@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from zero2r1.cli.catalog import validate
-from zero2r1.cli.output import JsonFlag, console, emit, say, table
+from zero2r1.cli.output import JsonFlag, UnsafeFlag, console, emit, say, table
 from zero2r1.core.errors import ConfigError
 
 
@@ -50,12 +50,13 @@ def data_check(
         list[str] | None, typer.Option("--map", metavar="ours=yours", help="Column map, e.g. answer=solution.")
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="Questions whose gold answer is scored.")] = 64,
+    unsafe: UnsafeFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Read questions and prove that every gold answer scores 1, before any training."""
     from zero2r1.cli.questions import check_questions
 
-    report = check_questions(source, columns or [], count)
+    report = check_questions(source, columns or [], count, unsafe=unsafe)
     if as_json:
         emit(report)
         return
@@ -76,6 +77,7 @@ def reward_test(
     on: Annotated[Path | None, typer.Option(metavar="RUN", help="Judge a run's stored samples again.")] = None,
     stage: Annotated[str | None, typer.Option(help="With --on: this stage only.")] = None,
     sample: Annotated[int | None, typer.Option(min=1, help="With --on: so many samples, evenly spread.")] = None,
+    unsafe: UnsafeFlag = False,
     as_json: JsonFlag = False,
 ) -> int:
     """Show what a reward says of right, wrong, unformatted and hostile answers, of cases of your own, or of a run."""
@@ -89,9 +91,9 @@ def reward_test(
     from zero2r1.cli.rejudging import from_cases, from_run, judge, summary
     from zero2r1.cli.rewarding import reward_of
 
-    config, dialect = reward_of(source)
+    config, dialect, verdicts = reward_of(source, unsafe=unsafe)
     samples = from_cases(cases, dialect) if cases is not None else from_run(on or Path(), stage=stage, limit=sample)
-    rows = judge(samples, config)
+    rows = judge(samples, config, verdicts)
     found = summary(rows)
     if as_json:
         emit({"reward": source, "summary": found, "cases": rows})

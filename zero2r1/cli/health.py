@@ -7,6 +7,8 @@ person and stop nothing.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from zero2r1.rl.monitors import SUSPICIOUS_ALARM, format_only_gain, reward_without_heldout
+
 Rows = Sequence[Mapping[str, Any]]
 
 LATEST = 10
@@ -58,7 +60,12 @@ def longer_without_gain(rows: Rows, window: int = 50) -> float | None:
     return grown if grown > 0.25 and reward_after - reward_before < 0.01 else None
 
 
-RULES: tuple[tuple[str, str, Callable[[Rows], float | None]], ...] = (
+def told(rule: Callable[[Rows], str]) -> Callable[[Rows], str | None]:
+    """A rule that says its own words, or nothing when they are empty."""
+    return lambda rows: rule(rows) or None
+
+
+RULES: tuple[tuple[str, str, Callable[[Rows], float | str | None]], ...] = (
     ("Z301", "reward near zero ({:.2f})", below("reward/mean", 0.05, after=20)),
     ("Z310", "no learning signal: {:.0%} of the groups have equal rewards", above("reward/zero_std_frac", 0.8)),
     ("Z311", "{:.0%} of the answers are cut off", above("length/truncated_frac", 0.5)),
@@ -70,6 +77,10 @@ RULES: tuple[tuple[str, str, Callable[[Rows], float | None]], ...] = (
     ("Z317", "sampler and learner disagree (gap {:.2f} nats)", above("gap/mean", 0.1)),
     ("Z318", "{:.0%} of the samples could not be judged", above("reward/error_frac", 0.05)),
     ("Z322", "answers {:+.0%} longer in 50 updates, rewards flat", longer_without_gain),
+    ("Z324", "a second verifier doubts {:.0%} of the answers it looked at", above("monitor/unconfirmed_frac", 0.02)),
+    ("Z325", "{:.0%} of the answers reach for the grader", above("monitor/suspicious_frac", SUSPICIOUS_ALARM)),
+    ("Z326", "{}", told(reward_without_heldout)),
+    ("Z327", "{}", told(format_only_gain)),
 )
 """Code, sentence, rule: a rule returns the number to be said, or None."""
 

@@ -19,6 +19,15 @@ from rich.text import Text
 JsonFlag = Annotated[bool, typer.Option("--json", help="Write one JSON object to stdout, progress to stderr.")]
 """The option every verb has."""
 
+UnsafeFlag = Annotated[
+    bool,
+    typer.Option(
+        "--unsafe-local-exec", help="Run model-written programs with your own rights where no sandbox can be had."
+    ),
+]
+UNSAFE_OVERRIDE = "verdicts.code.sandbox.unsafe_local_exec=true"
+"""The setting that the flag stands for."""
+
 WIDTH_WITHOUT_TERMINAL = 140
 """Columns assumed for a file or a pipe, where nothing wraps lines anyway."""
 

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from zero2r1.cli.output import UNSAFE_OVERRIDE
 from zero2r1.core.dialogue import Dialect
 from zero2r1.core.errors import UserError
 from zero2r1.core.types import Prompt, Task
-from zero2r1.rewards.base import RewardConfig, make_reward
+from zero2r1.rewards.base import RewardConfig, VerdictConfig, make_reward
+from zero2r1.rewards.code.config import CodeConfig
+from zero2r1.sandbox.config import SandboxConfig
 from zero2r1.tasks.base import TaskConfig, make_task, split_of, validate
 from zero2r1.tasks.files import parse_source, read_file
 
@@ -16,22 +19,23 @@ SAMPLE = 200
 """Questions of an endless task that are looked at."""
 
 
-def check_questions(source: str, pairs: Sequence[str], count: int) -> dict[str, Any]:
+def check_questions(source: str, pairs: Sequence[str], count: int, *, unsafe: bool = False) -> dict[str, Any]:
     """What `data check` reports of a file or of a recipe's tasks.
 
     Raises:
         DataError: an unreadable file, no usable row, or a gold answer that does not score 1 (Z134).
     """
     if parse_source(source)[0].suffix.lower() in (".jsonl", ".csv"):
-        return _check_file(source, column_map(pairs), count)
+        return _check_file(source, column_map(pairs), count, unsafe)
     if pairs:
         raise UserError("Z107", "--map is for a file", fix="a recipe names its columns: tasks.0.columns")
-    return _check_recipe(source, count)
+    return _check_recipe(source, count, unsafe)
 
 
-def _check_file(source: str, columns: dict[str, str], count: int) -> dict[str, Any]:
+def _check_file(source: str, columns: dict[str, str], count: int, unsafe: bool) -> dict[str, Any]:
     data = read_file(source, columns=columns)
     task = make_task([TaskConfig(family="file", file=source, columns=columns)], seed=0)
+    verdicts = VerdictConfig(code=CodeConfig(sandbox=SandboxConfig(unsafe_local_exec=unsafe)))
     splits = Counter(split_of(prompt.id) for prompt in data.prompts)
     return {
         "file": str(Path(source)),
@@ -40,22 +44,22 @@ def _check_file(source: str, columns: dict[str, str], count: int) -> dict[str, A
         "refused": data.refusals() or "none",
         "splits": ", ".join(f"{name} {splits[name]}" for name in ("train", "validation", "test")),
         **_what_they_are(data.prompts),
-        "gold answers": _prove_gold(task, min(count, splits["train"] or count)),
+        "gold answers": _prove_gold(task, min(count, splits["train"] or count), verdicts),
         "examples": _examples(data.prompts),
     }
 
 
-def _check_recipe(name: str, count: int) -> dict[str, Any]:
+def _check_recipe(name: str, count: int, unsafe: bool) -> dict[str, Any]:
     from zero2r1 import recipes
 
-    recipe = recipes.load(name)
-    configs = {stage.tasks: None for stage in recipe.stages.values()}
+    recipe = recipes.load(name, [UNSAFE_OVERRIDE] if unsafe else ())
+    configs = {stage.tasks: stage.verdicts for stage in recipe.stages.values()}
     prompts: list[Prompt] = []
     checked = []
-    for config in configs:
+    for config, verdicts in configs.items():
         task = make_task(config, seed=recipe.seed)
         prompts += task.draw(SAMPLE)
-        checked.append(_prove_gold(task, count))
+        checked.append(_prove_gold(task, count, verdicts))
     return {
         "recipe": recipe.name,
         "looked at": len(prompts),
@@ -77,8 +81,8 @@ def _what_they_are(prompts: Sequence[Prompt]) -> dict[str, str]:
     }
 
 
-def _prove_gold(task: Task, count: int) -> str:
-    with make_reward(RewardConfig(), dialect=Dialect.R1_ZERO) as reward:
+def _prove_gold(task: Task, count: int, verdicts: VerdictConfig) -> str:
+    with make_reward(RewardConfig(), dialect=Dialect.R1_ZERO, verdicts=verdicts) as reward:
         validate(task, reward, count)
     return f"{count} scored 1"
 

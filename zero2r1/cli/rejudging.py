@@ -19,7 +19,7 @@ from typing import Any
 from zero2r1.core.dialogue import Dialect
 from zero2r1.core.errors import DataError, RunError
 from zero2r1.core.types import AnswerKind, Message, Prompt, Verdict
-from zero2r1.rewards.base import RewardConfig, SumReward, make_reward
+from zero2r1.rewards.base import RewardConfig, SumReward, VerdictConfig, make_reward
 from zero2r1.tasks.gold import gold_completion
 from zero2r1.tasks.rows import detect_language, kind_of
 
@@ -78,14 +78,14 @@ def from_run(run: Path, *, stage: str | None = None, limit: int | None = None) -
     return [samples[index * len(samples) // limit] for index in range(limit)]
 
 
-def judge(samples: Sequence[Sample], config: RewardConfig) -> list[dict[str, Any]]:
+def judge(samples: Sequence[Sample], config: RewardConfig, verdicts: VerdictConfig) -> list[dict[str, Any]]:
     """What the reward says of each sample, in order, and whether that is what was expected (None: nothing was)."""
     rewards: dict[Dialect, SumReward] = {}
     rows = []
     try:
         for sample in samples:
             if sample.dialect not in rewards:
-                rewards[sample.dialect] = make_reward(config, dialect=sample.dialect)
+                rewards[sample.dialect] = make_reward(config, dialect=sample.dialect, verdicts=verdicts)
             rows.append(_judged(sample, rewards[sample.dialect]))
     finally:
         for reward in rewards.values():

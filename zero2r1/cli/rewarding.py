@@ -7,9 +7,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from zero2r1.cli.output import UNSAFE_OVERRIDE
 from zero2r1.core.dialogue import Dialect
+from zero2r1.core.errors import ConfigError
 from zero2r1.core.types import AnswerKind, Message, Prompt
-from zero2r1.rewards.base import RewardConfig, SumReward, make_reward
+from zero2r1.rewards.base import RewardConfig, SumReward, VerdictConfig, make_reward
+from zero2r1.rewards.code.config import CodeConfig
+from zero2r1.sandbox.config import SandboxConfig
 from zero2r1.tasks.gold import gold_completion
 
 QUESTION = Prompt(
@@ -65,28 +69,32 @@ def score_cases(source: str) -> list[dict[str, Any]]:
     Raises:
         RewardError: the function is missing (Z140) or has a wrong signature (Z141).
     """
-    config, dialect = reward_of(source)
-    with make_reward(config, dialect=dialect) as reward:
+    config, dialect, verdicts = reward_of(source)
+    with make_reward(config, dialect=dialect, verdicts=verdicts) as reward:
         reward(QUESTION, gold_completion(QUESTION, ""))  # starts what has to be started, so that times are fair
         return [_scored(reward, case, text) for case, text in REPLIES[dialect].items()]
 
 
-def reward_of(source: str) -> tuple[RewardConfig, Dialect]:
-    """The settings of a reward named on the command line, and the dialect its replies are in."""
-    if "::" in source:
-        return RewardConfig(accuracy=0.0, format=0.0, custom={source: 1.0}), Dialect.R1_ZERO
-    return _of_recipe(source)
+def reward_of(source: str, *, unsafe: bool = False) -> tuple[RewardConfig, Dialect, VerdictConfig]:
+    """The settings of a reward named on the command line, and the dialect its replies are in.
 
+    Args:
+        source: `file.py::function`, or a recipe, whose last stage with rewards is taken.
+        unsafe: programs may run without isolation where no sandbox can be had.
 
-def _of_recipe(name: str) -> tuple[RewardConfig, Dialect]:
+    Raises:
+        ConfigError: no stage of the recipe has rewards (Z140).
+    """
     from zero2r1 import recipes
-    from zero2r1.core.errors import ConfigError
 
-    recipe = recipes.load(name)
+    if "::" in source:
+        rewards = RewardConfig(accuracy=0.0, format=0.0, custom={source: 1.0})
+        return rewards, Dialect.R1_ZERO, VerdictConfig(code=CodeConfig(sandbox=SandboxConfig(unsafe_local_exec=unsafe)))
+    recipe = recipes.load(source, [UNSAFE_OVERRIDE] if unsafe else ())
     for stage in reversed(recipe.stages.values()):
-        rewards, dialect = getattr(stage, "rewards", None), getattr(stage, "dialect", "")
-        if rewards is not None and dialect in REPLIES:
-            return rewards, Dialect(dialect)
+        own, dialect = getattr(stage, "rewards", None), getattr(stage, "dialect", "")
+        if own is not None and dialect in REPLIES:
+            return own, Dialect(dialect), stage.verdicts
     raise ConfigError(
         "Z140", f"no stage of recipe '{recipe.name}' has rewards", fix="zero2r1 reward test FILE::FUNCTION"
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zero2r1.cli.observe import observer
-from zero2r1.cli.output import JsonFlag, console, emit, say, table
+from zero2r1.cli.output import UNSAFE_OVERRIDE, JsonFlag, UnsafeFlag, console, emit, say, table
 
 if TYPE_CHECKING:
     from zero2r1.recipes import Recipe
@@ -56,9 +56,11 @@ def run(
         str | None, typer.Option("--from", help="Redo this stage and what depends on it.", metavar="STAGE")
     ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Show what would be done and stop.")] = False,
+    unsafe: UnsafeFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Run a recipe; the same command again resumes it."""
+    overrides = [*(overrides or ()), *([UNSAFE_OVERRIDE] if unsafe else ())]
     if plan:
         _show_plan(recipe, overrides, run_dir, only=only or (), from_stage=from_stage, as_json=as_json)
         return

@@ -60,6 +60,11 @@ class AnswerKind(StrEnum):
     NONE = "none"
     """No checkable answer (general dialogue)."""
 
+    @property
+    def is_boxed(self) -> bool:
+        """False where the answer is the whole text after the thinking: programs, and what a model judges."""
+        return self not in (AnswerKind.CODE, AnswerKind.JUDGED)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:

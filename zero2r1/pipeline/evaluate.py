@@ -7,7 +7,7 @@ from zero2r1.evals.run import evaluate
 from zero2r1.models.load import load_model, load_tokenizer, set_template
 from zero2r1.policy.engine import Engine
 from zero2r1.recipes import Recipe
-from zero2r1.rewards.base import RewardConfig, make_reward
+from zero2r1.rewards.base import make_reward, measuring
 from zero2r1.stages.config import PretrainStage, ReasoningRLStage, ZeroRLStage
 from zero2r1.tasks.base import make_task
 
@@ -25,7 +25,7 @@ def evaluate_model(source: str, recipe: Recipe, *, stage: str) -> EvalResult:
     keeps = origin is not None and origin.keep_template
     if tokenizer.chat_template not in CHAT_TEMPLATES.values() and not keeps:
         set_template(tokenizer, dialect)
-    with make_reward(RewardConfig(language=1.0), dialect=dialect) as reward:
+    with make_reward(measuring(), dialect=dialect, verdicts=config.verdicts) as reward:
         return evaluate(
             Engine(load_model(source), tokenizer),
             make_task(config.tasks, seed=recipe.seed),

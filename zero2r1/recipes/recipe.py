@@ -22,13 +22,13 @@ from zero2r1.core.errors import ConfigError
 from zero2r1.core.run import name_is_safe
 from zero2r1.evals.config import EvalConfig
 from zero2r1.learner.config import LearnerConfig
-from zero2r1.rewards.base import RewardConfig
+from zero2r1.rewards.base import RewardConfig, VerdictConfig
 from zero2r1.rl.config import RLConfig
-from zero2r1.stages.config import ModelConfig, SamplingFilter, SaveConfig, SFTConfig, Stage, parents_of
+from zero2r1.stages.config import ModelConfig, MonitorConfig, SamplingFilter, SaveConfig, SFTConfig, Stage, parents_of
 from zero2r1.tasks.base import TaskConfig
 from zero2r1.tasks.corpus import CorpusConfig
 
-SECTIONS = ("tasks", "learner", "save", "eval", "rl", "rewards", "sft", "sampling", "corpus")
+SECTIONS = ("tasks", "learner", "save", "eval", "rl", "rewards", "verdicts", "monitor", "sft", "sampling", "corpus")
 
 
 class Recipe(Strict):
@@ -56,6 +56,10 @@ class Recipe(Strict):
     """Reinforcement learning defaults."""
     rewards: RewardConfig | None = None
     """Reward defaults."""
+    verdicts: VerdictConfig | None = None
+    """Sandbox, judge and languages, for training, filters and evaluation alike."""
+    monitor: MonitorConfig | None = None
+    """Defaults of the watch for reward hacking."""
     sft: SFTConfig | None = None
     """Fine-tuning defaults."""
     sampling: SamplingFilter | None = None

@@ -53,8 +53,9 @@ RL_FIGURES: tuple[Spec, ...] = (
         note="Mean over all samples of an update; what is optimised.",
     ),
     Spec(
-        title="Accuracy", unit="", curves=_one("accuracy", "reward/accuracy/mean"), is_share=True,
-        note="Share of right answers on training questions.",
+        title="Accuracy", unit="", is_share=True,
+        curves=(("training", ("accuracy", "reward/accuracy/mean")), ("held out", ("heldout/accuracy",))),
+        note="Share of right answers; a gap that opens between the two is learning by heart, or a fooled reward.",
     ),
     Spec(
         title="Length", unit="tokens", curves=_one("length/mean"),

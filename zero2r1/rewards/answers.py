@@ -3,7 +3,8 @@
 Rules (ours, chosen so that hedging never pays):
 
 * what stands inside the thinking is never an answer; with several `</think>` only the text after the last can hold it;
-* several answers count only when they are the same; one after the first `</think>` that differs spoils the reply;
+* several answers count only when they are the same; one after the first `</think>` that differs spoils the reply,
+  whether it stands in a box or in answer tags, and in the plain dialect also when it is a number that is stated;
 * r1_zero reads `<answer>...</answer>`, r1 the `\\boxed{...}` of the summary, plain a box, else `<answer>`, else
   "the answer is ...", else the whole text.
 
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 
 from zero2r1.core.dialogue import Dialect
 from zero2r1.rewards.equations import worked_out
-from zero2r1.rewards.numerals import undress
+from zero2r1.rewards.numerals import parse_number, undress
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 ANSWER_OPEN, ANSWER_CLOSE = "<answer>", "</answer>"
@@ -68,9 +69,29 @@ def final_answer(text: str, dialect: Dialect, *, prefilled: bool = False) -> Ext
     if last > first:
         between = _answers(text[first + len(THINK_CLOSE) : last], dialect, is_strict=False)
         found += between if not isinstance(between, str) else []
-    if len({undress(answer) for answer in found}) > 1:
+    found += _beside(region, dialect)
+    if not all(_are_same(found[0], answer) for answer in found[1:]):
         return Extraction(None, f"{len(found)} final answers that are not the same")
     return Extraction(found[0].strip())
+
+
+def _beside(region: str, dialect: Dialect) -> list[str]:
+    """Answers in places that the dialect does not read: they must not contradict the one that it reads."""
+    tagged = _tagged(region)
+    beside = [*boxes(region), *(tagged if not isinstance(tagged, str) else [])]
+    if dialect is Dialect.PLAIN:
+        stated = (_unboxed(answer) for answer in _stated(region))
+        beside += [answer for answer in stated if parse_number(undress(answer)) is not None]
+    return beside
+
+
+def _are_same(first: str, second: str) -> bool:
+    """Whether two places hold one answer: the same text, or the same plain number."""
+    texts = undress(_unboxed(first)), undress(_unboxed(second))
+    if texts[0] == texts[1]:
+        return True
+    numbers = parse_number(texts[0]), parse_number(texts[1])
+    return numbers[0] is not None and numbers[0] == numbers[1]
 
 
 def _answers(region: str, dialect: Dialect, *, is_strict: bool = True) -> list[str] | str:

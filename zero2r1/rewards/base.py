@@ -1,6 +1,6 @@
 """The reward of a stage: a weighted sum of named parts, each with its reason.
 
-    value = accuracy * w_accuracy + format * w_format + language * w_language + sum of custom * w_custom
+    value = w_accuracy * accuracy + w_format * format + w_language * language + w_random * coin + sum of w * custom
 
 Accuracy, format and language are always measured, also at weight 0, so that switching one off still shows its effect.
 A part that cannot judge for a reason that is not the model's makes the value None (masked, counted), never 0.
@@ -10,39 +10,25 @@ What is not here: advantage, masking, overlong shaping (rl), learned reward mode
 
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 
-from pydantic import Field
-
-from zero2r1.core.config import Strict
 from zero2r1.core.dialogue import Dialect
 from zero2r1.core.types import AnswerKind, Completion, Prompt, Score, Verdict
-from zero2r1.rewards.answers import final_answer, thinking_text
-from zero2r1.rewards.custom import CustomReward, TRLFormat, as_number, load_custom
+from zero2r1.rewards.accuracy import Accuracy, AccuracyJudge
+from zero2r1.rewards.answers import thinking_text
+from zero2r1.rewards.config import RewardConfig, VerdictConfig
+from zero2r1.rewards.control import coin
+from zero2r1.rewards.custom import Opinion
+from zero2r1.rewards.custom_pool import CustomPool
 from zero2r1.rewards.format import format_reward
-from zero2r1.rewards.language import SCRIPTS, language_consistency
-from zero2r1.rewards.math_answer import grade
-from zero2r1.rewards.pool import Grade, WorkerPool
+from zero2r1.rewards.judges.voice import Voice
+from zero2r1.rewards.language import SCRIPTS, language_consistency, make_detector
+from zero2r1.sandbox.tiers import Report
 
-
-class RewardConfig(Strict):
-    """Which parts a reward has, and how much each weighs."""
-
-    accuracy: float = 1.0
-    """Weight of "the final answer is right", 0 or 1. DeepSeek-R1, R1-Zero reward design: the same weight as format."""
-    format: float = 1.0
-    """Weight of "the reply keeps the dialect's grammar", 0 or 1. DeepSeek-R1, R1-Zero reward design; size: ours."""
-    language: float = 0.0
-    """Weight of the share of target-language words in the thinking. DeepSeek-R1, RL stage 1: added with weight 1."""
-    custom: dict[str, float] = Field(default_factory=dict)
-    """Weights of rewards of one's own by `file.py::function`. Ours."""
-    trl_format: TRLFormat = "auto"
-    """How a TRL-style reward gets prompts and completions: text, messages, or auto (one user turn is text). Ours."""
-    timeout_s: float = Field(default=5.0, gt=0.0, le=600.0)
-    """Seconds one comparison of expressions may take before its process is killed. Ours: the usual one takes 5 ms."""
+__all__ = ["Part", "RewardConfig", "SumReward", "VerdictConfig", "make_reward"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,39 +47,70 @@ class SumReward:
 
     Args:
         config: the weights.
-        dialect: how replies are written.
-        prefilled: True when the prompt already ends with `<think>`.
-        custom: rewards of one's own by name.
+        accuracy: judges final answers, and says how replies are written; closed together with this one.
+        custom: rewards of one's own; closed together with this one.
+        languages: tells languages of one script apart; empty: by script alone.
     """
 
     def __init__(
         self,
         config: RewardConfig,
         *,
-        dialect: Dialect,
-        prefilled: bool = False,
-        custom: Mapping[str, CustomReward] = MappingProxyType({}),
+        accuracy: AccuracyJudge,
+        custom: CustomPool | None = None,
+        languages: Sequence[str] = (),
     ) -> None:
         self.config = config
-        self.dialect = dialect
-        self.prefilled = prefilled
-        self._custom = dict(custom)
-        self._pool = WorkerPool(config.timeout_s)
+        self.dialect = accuracy.dialect
+        self.prefilled = accuracy.prefilled
+        self._accuracy = accuracy
+        self._custom = custom
+        self._detector = make_detector(*languages) if languages else None
         self._lock = threading.Lock()
         self._num_scored = 0
         self._num_errors = 0
         self._reasons: Counter[str] = Counter()
 
     def __call__(self, prompt: Prompt, completion: Completion) -> Score:
-        """Score one completion; never raises for what a model wrote."""
+        """Score one completion, as a group of one; never raises for what a model wrote."""
+        return self.score_group(prompt, [completion])[0]
+
+    @property
+    def needs_group(self) -> bool:
+        """True when a reward of one's own compares the completions of a question with one another."""
+        return self._custom is not None and self._custom.needs_group
+
+    @property
+    def sandbox_tier(self) -> str:
+        """Tier of the sandbox that programs run in; empty while none was needed."""
+        return self._accuracy.tier
+
+    @property
+    def workers(self) -> int:
+        """Judgements that may run at once."""
+        return self.config.workers
+
+    def score_group(self, prompt: Prompt, completions: Sequence[Completion]) -> list[Score]:
+        """[G] the scores of completions of one question; never raises for what a model wrote."""
+        opinions: dict[str, list[Opinion]] = {}
+        if self._custom is not None:
+            opinions = {name: self._custom.judge(name, prompt, completions) for name in self._custom.sources}
+        return [
+            self._score(prompt, completion, {name: of_group[index] for name, of_group in opinions.items()})
+            for index, completion in enumerate(completions)
+        ]
+
+    def _score(self, prompt: Prompt, completion: Completion, opinions: dict[str, Opinion]) -> Score:
         accuracy = self._accuracy(prompt, completion.text)
+        random = float(coin(completion.id, 0)) if self.config.random else None
         parts = {
             "accuracy": _accuracy_part(accuracy, prompt),
             "format": Part(*format_reward(completion.text, self.dialect, prefilled=self.prefilled)),
             "language": self._language(prompt, completion.text),
         }
-        for name, reward in self._custom.items():
-            parts[name] = _custom_part(name, reward, prompt, completion)
+        if random is not None:
+            parts["random"] = Part(random)
+        parts |= {name: Part(one.value, one.note, one.is_error) for name, one in opinions.items()}
         weights = self._weights()
         counted = {name: part for name, part in parts.items() if weights[name] != 0.0}
         is_error = any(part.is_error for part in counted.values())
@@ -120,8 +137,10 @@ class SumReward:
             return dict(self._reasons.most_common())
 
     def close(self) -> None:
-        """End the worker process, if one was started."""
-        self._pool.close()
+        """End the worker processes and the sandbox, if any were started."""
+        self._accuracy.close()
+        if self._custom is not None:
+            self._custom.close()
 
     def __enter__(self) -> "SumReward":
         return self
@@ -131,14 +150,6 @@ class SumReward:
     ) -> None:
         self.close()
 
-    def _accuracy(self, prompt: Prompt, text: str) -> Grade:
-        if prompt.answer_kind is AnswerKind.NONE:
-            return Grade(Verdict.ERROR, "the prompt has no checkable answer")
-        found = final_answer(text, self.dialect, prefilled=self.prefilled)
-        if found.answer is None:
-            return Grade(Verdict.WRONG, found.problem)
-        return grade(found.answer, prompt.reference, prompt.answer_kind, compare=self._pool.compare)
-
     def _language(self, prompt: Prompt, text: str) -> Part:
         if prompt.language not in SCRIPTS:
             return Part(None, f"no script is known for the language {prompt.language!r}", is_error=True)
@@ -146,12 +157,18 @@ class SumReward:
         if not thinking.strip():
             # Neutral here would pay for saying nothing: a policy that found no right answer collapsed into that.
             return Part(0.0, "there is no thinking")
-        share = language_consistency(thinking, prompt.language)
+        share = language_consistency(thinking, prompt.language, question=prompt.question, detector=self._detector)
         return Part(share, "" if share == 1.0 else f"{share:.0%} of the words are {prompt.language}")
 
     def _weights(self) -> dict[str, float]:
         config = self.config
-        return {"accuracy": config.accuracy, "format": config.format, "language": config.language, **config.custom}
+        return {
+            "accuracy": config.accuracy,
+            "format": config.format,
+            "language": config.language,
+            "random": config.random,
+            **config.custom,
+        }
 
     def _count(self, value: float | None, reasons: list[str]) -> None:
         with self._lock:
@@ -161,7 +178,15 @@ class SumReward:
 
 
 def make_reward(
-    config: RewardConfig, *, dialect: Dialect, prefilled: bool = False, folder: Path | str = "."
+    config: RewardConfig,
+    *,
+    dialect: Dialect,
+    prefilled: bool = False,
+    folder: Path | str = ".",
+    verdicts: VerdictConfig | None = None,
+    records: Path | None = None,
+    voice: Voice | None = None,
+    report: Report | None = None,
 ) -> SumReward:
     """Build the reward of a stage.
 
@@ -170,33 +195,39 @@ def make_reward(
         dialect: how the stage's replies are written.
         prefilled: True when the prompt already ends with `<think>`.
         folder: where the paths of custom rewards start.
+        verdicts: sandbox, judge, languages; the defaults when left out.
+        records: file that keeps what a judge was asked and said.
+        voice: the judge's model (a local policy), instead of the endpoint of `verdicts.judge`.
+        report: hears which sandbox was chosen, as report(kind, **fields).
 
     Raises:
-        RewardError: a custom reward is missing (Z140) or has a wrong signature (Z141).
+        RewardError: a custom reward is missing (Z140) or has a wrong signature (Z141), or its process cannot be
+            started (Z142).
+        ConfigError: the judge's key cannot be had (Z105).
     """
-    custom = {source: load_custom(source, folder=folder, trl_format=config.trl_format) for source in config.custom}
-    return SumReward(config, dialect=dialect, prefilled=prefilled, custom=custom)
+    verdicts = verdicts or VerdictConfig()
+    accuracy = AccuracyJudge(
+        verdicts, dialect=dialect, prefilled=prefilled, timeout_s=config.timeout_s, records=records, voice=voice,
+        report=report,
+    )  # fmt: skip
+    custom = None
+    if config.custom:
+        custom = CustomPool(
+            list(config.custom),
+            folder=folder,
+            trl_format=config.trl_format,
+            timeout_s=config.custom_timeout_s,
+            max_at_once=config.workers,
+        )
+    return SumReward(config, accuracy=accuracy, custom=custom, languages=verdicts.languages)
 
 
-def _accuracy_part(accuracy: Grade, prompt: Prompt) -> Part:
-    """The verdict as a number. Without a checkable answer the part does not apply; an error is no number.
-
-        Reward_acc = [the final answer matches the reference]
-
-    Source: DeepSeek-R1 (arXiv 2501.12948v2), R1-Zero reward design, accuracy reward.
-    """
-    if accuracy.verdict is Verdict.ERROR:
-        return Part(None, accuracy.note, is_error=prompt.answer_kind is not AnswerKind.NONE)
-    return Part(1.0 if accuracy.verdict is Verdict.RIGHT else 0.0, accuracy.note)
+def measuring() -> RewardConfig:
+    """The reward of an evaluation: every part that the package measures, with weight 1, and none of the user's own."""
+    return RewardConfig(language=1.0)
 
 
-def _custom_part(name: str, reward: CustomReward, prompt: Prompt, completion: Completion) -> Part:
-    """What a reward of the user's own says; whatever it raises becomes an error with the reason."""
-    try:
-        judged = reward(prompt, completion)
-        if isinstance(judged, Score):
-            is_error = judged.verdict is Verdict.ERROR or judged.value is None
-            return Part(as_number(judged.value), "; ".join(judged.notes), is_error=is_error)
-        return Part(as_number(judged), "" if judged is not None else "does not judge this completion")
-    except Exception as problem:  # noqa: BLE001  untrusted border: the failure becomes a counted verdict
-        return Part(None, f"raised {type(problem).__name__}: {str(problem)[:300]}", is_error=True)
+def _accuracy_part(accuracy: Accuracy, prompt: Prompt) -> Part:
+    """Without a checkable answer the part does not apply; an error is no number."""
+    is_error = accuracy.verdict is Verdict.ERROR and prompt.answer_kind is not AnswerKind.NONE
+    return Part(accuracy.value, accuracy.note, is_error=is_error)

@@ -11,19 +11,26 @@ What is not here: partial credit (none is given), and finding the answer in a re
 import re
 import unicodedata
 from collections.abc import Callable
-from types import MappingProxyType
 
 from zero2r1.core.types import AnswerKind, Verdict
 from zero2r1.rewards.countdown import CountdownProblem, check, parse_reference
-from zero2r1.rewards.numerals import MAX_ANSWER_CHARS, parse_number, undress
+from zero2r1.rewards.expressions import compare_shapes, compare_values
+from zero2r1.rewards.formula import names, read_formula
+from zero2r1.rewards.numerals import ASSIGNED, MAX_ANSWER_CHARS, VARIABLE, Number, parse_number, undress
 from zero2r1.rewards.pool import Grade
+from zero2r1.rewards.structures import INFINITY, MINUS_INFINITY, Kind, read_shape
+from zero2r1.rewards.tidy import hidden_character, latexed, packed
+from zero2r1.rewards.units import without_unit, without_wrapped_unit
 
 RIGHT = Grade(Verdict.RIGHT)
+INFINITE = (INFINITY, MINUS_INFINITY)
 SEPARATOR = re.compile(r"\s*[,;、]\s*|\s+")
 BRACKETS = (("(", ")"), ("[", "]"), ("{", "}"), ("\\{", "\\}"))
-CHOICE_DRESS = " \t\n.:,;()[]{}【】「」\"'“”"
+CHOICE_DRESS = " \t\n.!:,;()[]{}【】「」\"'“”"
 CHOICE_LEAD_IN = re.compile(r"(?:option|choice|选项|选择|选)\s*[:(]?\s*(?=\S)", re.IGNORECASE)
 
+CHOICE_WITH_TEXT = re.compile(r"[(\[]?([A-Za-z])\s*(?:[)\]]|[.:、]|\)\s*[.:])\s*(\S.*)", re.DOTALL)
+OTHER_CHOICE = re.compile(r"(?<![A-Za-z])(?:[A-Z](?![A-Za-z])|[a-z]\s*(?:[).]|$))|\bnot\b|n't\b|[不非没]")
 ALTERNATIVES = re.compile(r"\b(?:or|and|either|maybe)\b|\\(?:lor|vee|wedge|land)(?![A-Za-z])|[或和]|还是|∨")
 UNEVALUATED = re.compile(
     r"\\(?:sum|prod|int|iint|oint|lim|limsup|liminf|binom|dbinom|tbinom|choose|gcd|lcm|max|min|sup|inf|det|Gamma"
@@ -34,23 +41,6 @@ RELATION = re.compile(
 )
 NAMED = re.compile(r"(^|[,;]\s*)(?:[A-Za-z]|\\[a-z]+)(?:_\{?\w{1,3}\}?|'|\([a-z]\))?\s*=\s*")
 THOUSANDS = re.compile(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))")
-ASCII_NAMES = re.compile(
-    r"(?<![\\A-Za-z])(pi|sqrt|sin|cos|tan|log|ln|exp|theta|alpha|beta|lambda|infty|infinity|oo)(?![A-Za-z])"
-)
-SYMBOLS = MappingProxyType(
-    {
-        "**": "^",
-        "π": "\\pi ",
-        "∞": "\\infty ",
-        "×": "\\times ",
-        "·": "\\cdot ",
-        "÷": "\\div ",
-        "²": "^{2}",
-        "\\varnothing": "\\emptyset",
-        "³": "^{3}",
-    }
-)
-SQUARE_ROOT = re.compile(r"\\?sqrt\s*\(([^()]*)\)")
 SUBSCRIPT = re.compile(r"(?<=[0-9])\s*_\s*\{?\s*(\w+)")
 PLUS_MINUS = re.compile(r"\\[pm]{2}\b|[±∓]")
 
@@ -87,16 +77,23 @@ def grade(answer: str, reference: str, kind: AnswerKind, *, compare: Callable[[s
 
 
 def grade_number(said: str, reference: str) -> Grade:
-    """Exact equality of two plain numbers; a percent sign stands in both or in neither; quotients are worked out."""
-    expected = parse_number(reference)
+    """Exact equality of two plain numbers; a percent sign stands in both or in neither; quotients are worked out.
+
+    A unit of the closed list (`units.py`) may follow. When both have one it must be the same; units are not converted.
+    """
+    expected, wanted_unit = _measured(reference)
     if expected is None:
         return Grade(Verdict.ERROR, f"the reference is not a plain number: {reference[:80]!r}")
-    number = parse_number(said)
+    number, unit = _measured(said)
     if number is None:
         return _wrong("the answer is not one plain number")
     if number.value != expected.value or number.is_percent != expected.is_percent:
         return _wrong("another number than the reference")
-    if not number.is_worked_out and _packed(said) != _packed(reference):
+    if unit is not None and wanted_unit is not None and unit != wanted_unit:
+        return _wrong(f"another unit ({unit}) than the reference ({wanted_unit})")
+    if unit is not None and number.is_percent:
+        return _wrong("a percentage with a unit")
+    if not number.is_worked_out and packed(said) != packed(reference):
         return _wrong("a quotient that was not worked out")
     return RIGHT
 
@@ -113,11 +110,18 @@ def grade_sequence(said: str, reference: str) -> Grade:
 
 
 def grade_choice(answer: str, reference: str) -> Grade:
-    """The same letter or word, whatever its case, brackets or final full stop; nothing may stand beside it."""
-    expected = _choice(reference)
+    """The same letter or word, whatever its case, brackets or final full stop.
+
+    The text of the option may follow its letter (`B. Paris`), as long as it names no other option.
+    """
+    (expected, wanted_text), (said, text) = _choice(reference), _choice(answer)
     if not expected:
         return Grade(Verdict.ERROR, f"the reference is not a choice: {reference[:80]!r}")
-    return RIGHT if _choice(answer) == expected else _wrong("another choice than the reference, or more than one")
+    if said != expected:
+        return _wrong("another choice than the reference, or more than one")
+    if text and wanted_text and text != wanted_text:
+        return _wrong("the letter of the reference with another text")
+    return RIGHT
 
 
 def grade_countdown(said: str, reference: str) -> Grade:
@@ -134,27 +138,57 @@ def grade_countdown(said: str, reference: str) -> Grade:
 
 
 def grade_expression(said: str, reference: str, compare: Callable[[str, str], Grade]) -> Grade:
-    """Equal to the reference: as a number if the reference is one, by identity, else by math-verify after `hedging`."""
+    """Equal to the reference: as a number if it is one, by identity, shape by shape, or by math-verify (`compare`)."""
     if not reference:
         return Grade(Verdict.ERROR, "the reference is empty")
+    if _measured(reference)[0] is not None:
+        is_renamed = _name(said) != _name(reference) and _name(said) and _name(reference)
+        return _wrong("the value of another name") if is_renamed else grade_number(said, reference)
+    if packed(latexed(said)) == packed(latexed(reference)):
+        return RIGHT
+    if (hidden := hidden_character(said)) and not hidden_character(reference):
+        return _wrong(f"a character that has no place in an answer: {hidden}")
+    if said.count("%") != reference.count("%"):
+        return _wrong("a percent sign that the reference does not have, or lacks")
+    said, unit = without_wrapped_unit(said)
+    reference, wanted_unit = without_wrapped_unit(reference)
+    if unit is not None and wanted_unit is not None and unit != wanted_unit:
+        return _wrong(f"another unit ({unit}) than the reference ({wanted_unit})")
+    expected, shape = read_shape(reference), read_shape(said)
+    if packed(expected.text) == packed(shape.text):
+        return RIGHT
+    if expected.kind is Kind.OTHER:
+        return _hedged(shape.text, expected.text, compare)
+
+    def value(wanted: str, text: str) -> Grade:
+        return _grade_value(text, wanted, compare)
+
+    return compare_shapes(expected, shape, value, compare)
+
+
+def _grade_value(said: str, reference: str, compare: Callable[[str, str], Grade]) -> Grade:
+    """One single value against another; both tidied."""
+    bare, wanted = packed(said).removeprefix("+"), packed(reference).removeprefix("+")
+    if bare == wanted:
+        return RIGHT
+    if wanted in INFINITE or bare in INFINITE:
+        return _wrong("not the same infinity, or only one of both")
     if parse_number(reference) is not None:
         return grade_number(said, reference)
-    if _packed(latexed(said)) == _packed(latexed(reference)):
-        return RIGHT
+    formula = read_formula(reference)
+    if formula is None:
+        return _hedged(said, reference, compare)
+    if not names(formula):
+        said, _ = without_unit(said)
+    return compare_values(reference, THOUSANDS.sub("", said), compare)
+
+
+def _hedged(said: str, reference: str, compare: Callable[[str, str], Grade]) -> Grade:
+    """math-verify's word on what is no formula, once `hedging` has nothing against it."""
     problem = hedging(said, reference)
     if problem:
         return _wrong(problem)
-    if "=" not in reference:
-        said = _unnamed(said)
-    return compare(latexed(reference), latexed(said))
-
-
-def latexed(text: str) -> str:
-    """An expression typed without LaTeX, `pi/4` or `2*x**2`, as LaTeX would write it; LaTeX stays as it is."""
-    for symbol, latex in SYMBOLS.items():
-        text = text.replace(symbol, latex)
-    text = SQUARE_ROOT.sub(r"\\sqrt{\1}", text)
-    return ASCII_NAMES.sub(lambda name: "\\infty" if name[1] in ("oo", "infinity") else f"\\{name[1]}", text)
+    return compare(reference, said if "=" in reference else _unnamed(said))
 
 
 def hedging(said: str, reference: str) -> str:
@@ -186,6 +220,20 @@ def hedging(said: str, reference: str) -> str:
     return ""
 
 
+def _measured(text: str) -> tuple[Number | None, str | None]:
+    """A plain number and its unit, or (None, None)."""
+    number = parse_number(text)
+    if number is not None:
+        return number, None
+    value, unit = without_unit(text)
+    return (None, None) if unit is None else (parse_number(value), unit)
+
+
+def _name(text: str) -> str:
+    named = VARIABLE.match(text) or ASSIGNED.match(text)
+    return "" if named is None else packed(named.group())
+
+
 def _wrong(note: str) -> Grade:
     return Grade(Verdict.WRONG, note)
 
@@ -193,10 +241,6 @@ def _wrong(note: str) -> Grade:
 def _unnamed(text: str) -> str:
     """`x=1, y=2` as `1, 2`: one name before each value is no second answer."""
     return NAMED.sub(r"\1", text)
-
-
-def _packed(text: str) -> str:
-    return "".join(text.split())
 
 
 def _items(text: str) -> list[str]:
@@ -207,12 +251,19 @@ def _items(text: str) -> list[str]:
     return SEPARATOR.split(text) if text else []
 
 
-def _choice(text: str) -> str:
+def _choice(text: str) -> tuple[str, str]:
+    """The letter or word that is chosen, and the text of the option when it is written too."""
     said = undress(unicodedata.normalize("NFKC", text))
+    if (lead_in := CHOICE_LEAD_IN.match(said)) is not None:
+        said = said[lead_in.end() :]
+    if (lettered := CHOICE_WITH_TEXT.fullmatch(said.strip())) is not None:
+        option = lettered[2].strip(CHOICE_DRESS)
+        if option and not OTHER_CHOICE.search(option) and not ALTERNATIVES.search(option):
+            return lettered[1].casefold(), packed(option).casefold()
     bare = said.strip(CHOICE_DRESS) or said
     if (lead_in := CHOICE_LEAD_IN.match(bare)) is not None:
         bare = bare[lead_in.end() :].strip(CHOICE_DRESS)
-    return undress(bare).casefold()
+    return undress(bare).casefold(), ""
 
 
 def _open_braces(text: str) -> int:

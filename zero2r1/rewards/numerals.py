@@ -1,15 +1,18 @@
 """Plain numbers read exactly: integers, decimals, fractions, scientific notation, in ASCII or full width.
 
-A text is a plain number or it is not: `41 = 42`, `6*7`, `41 or 42`, `84/2` (a quotient that was not worked out) and
-`42 km` are not; `$42` and `42°` are. Values are `fractions.Fraction`, so 0.1 is one tenth and 1/3 is not 0.333333.
+A text is a plain number or it is not: `41 = 42`, `6*7`, `41 or 42` and `42 km` are not; `$42`, `42°`, 四十二, 4.2万 and
+`1 1/2` are. `84/2` is one that was not worked out. Values are `fractions.Fraction`, so 0.1 is one tenth and 1/3 is not
+0.333333.
 
-What is not here: units, number words ("forty-two", 四十二), complex numbers, expressions (see `math_answer.py`).
+What is not here: units (`units.py`), English number words, complex numbers, expressions (`math_answer.py`).
 """
 
 import re
 from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd
+
+from zero2r1.rewards.chinese_numerals import chinese_number
 
 MAX_ANSWER_CHARS = 200
 """Ours: a final answer longer than this is no final answer (and long ones are what makes graders hang)."""
@@ -40,6 +43,15 @@ TIMES_TEN = re.compile(
     rf"{_SIGN}(?P<number>{_DECIMAL})\s*(?:\\times|\\cdot|×|·|\*)\s*10\s*\^\s*\{{?(?P<exponent>[+-]?[0-9]{{1,2}})\}}?"
 )
 QUOTIENT = re.compile(rf"{_SIGN}(?P<top>{_INTEGER})\s*/\s*(?P<bottom>{_INTEGER})")
+MIXED = re.compile(rf"{_SIGN}(?P<whole>{_INTEGER}) +(?P<top>{_INTEGER})/(?P<bottom>{_INTEGER})")
+SHORT_FRACTION = re.compile(r"\\[dt]?frac\s*([0-9])\s*([0-9])(?![0-9])")
+PERCENT_WORD = re.compile(r"(?:\\?%|\s*\b(?:percent|per cent)|\s*\\(?:text|mathrm)\s*\{\s*(?:percent|\\?%)\s*\})$")
+THIN_SPACE = re.compile(r"\\[,;:]")
+THIN_SPACE_AS_COMMA = re.compile(r"(?<=[0-9])\\,(?=[0-9])")
+ASSIGNED = re.compile(
+    r"(?:[A-Z]{2,3}|\|[A-Z]{2}\||\\angle\s*[A-Z]{1,3}|[A-Za-z]_\{?[A-Za-z0-9]{1,2}\}?|[A-Za-z]\([A-Za-z0-9]\))"
+    r"\s*=\s*(?=[^=\s])"
+)
 LATEX_FRACTION = re.compile(
     rf"{_SIGN}(?P<whole>{_INTEGER})?\s*\\[dt]?frac\s*\{{\s*(?P<inner>[+-]?)\s*(?P<top>{_INTEGER})\s*\}}\s*\{{\s*(?P<bottom>{_INTEGER})\s*\}}"
 )
@@ -85,7 +97,9 @@ def parse_number(text: str) -> Number | None:
     if not text or len(text) > MAX_ANSWER_CHARS:
         return None
     if "\\" in text or "{" in text:
-        text = text.replace(",\\!", ",").replace("{,}", ",").replace("\\,", ",").replace("\\!", "").replace("\\%", "%")
+        text = text.replace(",\\!", ",").replace("{,}", ",").replace("\\!", "")
+        text = THIN_SPACE.sub("", THIN_SPACE_AS_COMMA.sub(",", text))
+        text = SHORT_FRACTION.sub(r"\\frac{\1}{\2}", text)
     text, is_percent = _without_percent(_without_currency(_without_variable(DEGREES.sub("", text))))
     if (plain := DECIMAL.fullmatch(text)) is not None:
         return Number(_scaled(plain, Fraction(_digits(plain["number"]))), is_percent, True)
@@ -93,16 +107,19 @@ def parse_number(text: str) -> Number | None:
         return _fraction(
             quotient["sign"], 0, int(_digits(quotient["top"])), int(_digits(quotient["bottom"])), is_percent
         )
+    if (mixed := MIXED.fullmatch(text)) is not None:
+        whole, top, bottom = (int(_digits(mixed[part])) for part in ("whole", "top", "bottom"))
+        return _fraction(mixed["sign"], whole, top, bottom, is_percent)
     if (latex := LATEX_FRACTION.fullmatch(text)) is not None:
         return _latex_fraction(latex, is_percent)
     if (scientific := TIMES_TEN.fullmatch(text)) is not None:
         mantissa = Fraction(_digits(scientific["number"]))
         return Number(_scaled(scientific, mantissa), is_percent, 1 <= mantissa < 10)
-    return None
+    return None if text.isascii() else _chinese(text, is_percent)
 
 
 def _without_variable(text: str) -> str:
-    named = VARIABLE.match(text)
+    named = VARIABLE.match(text) or ASSIGNED.match(text)
     return text if named is None else text[named.end() :].strip()
 
 
@@ -112,7 +129,16 @@ def _without_currency(text: str) -> str:
 
 
 def _without_percent(text: str) -> tuple[str, bool]:
-    return (text[:-1].rstrip(), True) if text.endswith("%") else (text, False)
+    sign = PERCENT_WORD.search(text) if text[-1:] in ("%", "t", "}") else None
+    return (text, False) if sign is None else (text[: sign.start()].rstrip().removesuffix("\\"), True)
+
+
+def _chinese(text: str, is_percent: bool) -> Number | None:
+    found = chinese_number(text)
+    if found is None or (is_percent and found[1]):
+        return None
+    value, says_percent, is_worked_out = found
+    return Number(value, is_percent or says_percent, is_worked_out)
 
 
 def _digits(text: str) -> str:

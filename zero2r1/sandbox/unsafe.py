@@ -69,14 +69,25 @@ class PlainProcess:
 
 
 def usage_of(pid: int) -> Usage | None:
-    """CPU and waiting time of a process from /proc; None when it is gone or there is no /proc."""
+    """CPU and waiting time of a process from /proc; None when it is gone or there is no /proc.
+
+    Waiting time is that of the thread that waited most: a main thread may sleep while its worker has no core.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-        waited_ns = int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[1])
+        waited_ns = max(_waited_ns(task) for task in Path(f"/proc/{pid}/task").iterdir())
     except (OSError, IndexError, ValueError):
         return None
     # Fields 14 and 15 of the line are user and system time; two are gone with the name.
     return Usage(cpu_s=(int(fields[11]) + int(fields[12])) / TICKS_PER_S, starved_s=waited_ns / NS_PER_S)
+
+
+def _waited_ns(task: Path) -> int:
+    """Time in which a thread was ready to run and had no core; 0 for one that has just ended."""
+    try:
+        return int((task / "schedstat").read_text(encoding="ascii").split()[1])
+    except FileNotFoundError:
+        return 0
 
 
 _RUN = """

@@ -22,7 +22,7 @@ def run(context: Context, stage: ColdStartStage) -> Outcome:
     path = context.folder.data / SFT_FILE
     if not path.exists():
         rows = []
-        for trace in collect(context, stage.tasks, stage.sampling):
+        for trace in collect(context, stage):
             reply = first_person(trace.prompt, trace.thinking, trace.answer)
             rows.append(make_row(trace.prompt, render(reply, Dialect.R1), trace.source))
         write_rows(path, rows)

@@ -13,7 +13,7 @@ from zero2r1.core.config import Strict
 from zero2r1.evals.config import EvalConfig
 from zero2r1.learner.config import LearnerConfig
 from zero2r1.models.config import TinyConfig
-from zero2r1.rewards.base import RewardConfig
+from zero2r1.rewards.base import RewardConfig, VerdictConfig
 from zero2r1.rl.config import RLConfig
 from zero2r1.tasks.base import TaskConfig
 from zero2r1.tasks.corpus import CorpusConfig
@@ -52,6 +52,17 @@ class SaveConfig(Strict):
     """Rows kept of a stored rollout, whole groups first. Ours: a run must not fill a disk."""
 
 
+class MonitorConfig(Strict):
+    """How closely reinforcement learning is watched for reward hacking. It changes no update."""
+
+    second_verifier_rows: int = Field(default=16, ge=0)
+    """Rows of each rollout that a second, independent verifier judges, too; 0: none. Ours: 16 cost less than 1 ms."""
+    heldout_every: int = Field(default=20, ge=1)
+    """Updates between two measurements on held-out questions (at the next end of a rollout). Ours."""
+    heldout_questions: int = Field(default=32, ge=0)
+    """Questions of the validation split that are asked once each; 0: none. Ours: enough to see that it is flat."""
+
+
 class SFTConfig(Strict):
     """Supervised fine-tuning, the paper's numbers (cold-start SFT and second SFT alike)."""
 
@@ -80,6 +91,9 @@ class SamplingFilter(Strict):
     """Largest share of repeated 8-grams. Ours: the paper detects repetition, without a threshold."""
     max_paragraph_words: int = Field(default=300, ge=1)
     """Longest paragraph of the thinking text, in words. Ours: the paper drops "long paragraphs"."""
+    allow_markdown: bool = True
+    """False drops thinking with headings, lists, bold or tables. Source: DeepSeek-R1, SFT data: conversational
+    thinking without markdown is asked of the writer; as a filter it is ours, and off."""
     keep_per_prompt: int = Field(default=1, ge=1)
     """Accepted traces kept of one question. Ours."""
     max_rows: int | None = Field(default=None, ge=1)
@@ -91,6 +105,8 @@ class StageBase(Strict):
 
     tasks: tuple[TaskConfig, ...] = DEFAULT_TASKS
     """The questions: trained on in the train split, evaluated in the test split."""
+    verdicts: VerdictConfig = VerdictConfig()
+    """What judges answers: the sandbox for programs, the judge for free text."""
     learner: LearnerConfig = LearnerConfig()
     """Optimizer and numerics."""
     save: SaveConfig = SaveConfig()
@@ -131,6 +147,8 @@ class ZeroRLStage(StageBase):
     """GRPO."""
     rewards: RewardConfig = RewardConfig()
     """Accuracy plus format, same weight."""
+    monitor: MonitorConfig = MonitorConfig()
+    """The watch for reward hacking."""
 
 
 class ReasoningRLStage(StageBase):
@@ -145,6 +163,8 @@ class ReasoningRLStage(StageBase):
     """GRPO."""
     rewards: RewardConfig = RewardConfig(language=1.0)
     """Accuracy, format and language consistency, summed. Source: DeepSeek-R1, first RL stage: added directly."""
+    monitor: MonitorConfig = MonitorConfig()
+    """The watch for reward hacking."""
 
 
 class ColdStartStage(StageBase):

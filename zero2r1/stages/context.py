@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from zero2r1.core.dialogue import Dialect
 from zero2r1.core.errors import ConfigError, RunError
-from zero2r1.core.metrics import MetricsLog
+from zero2r1.core.metrics import MetricsLog, Value
 from zero2r1.core.random import Address
 from zero2r1.core.run import RunFolder, StageFolder
 from zero2r1.models.load import load_tokenizer, set_template
@@ -102,7 +102,7 @@ class Journal:
         self.metrics.truncate_after(step)
         self.timings.truncate_after(step)
 
-    def record(self, step: int, metrics: Mapping[str, float | None], timings: Mapping[str, float]) -> None:
+    def record(self, step: int, metrics: Mapping[str, Value], timings: Mapping[str, float]) -> None:
         """One update. `metrics` must be a pure function of the recipe; anything of the clock goes into `timings`."""
         self.metrics.append({"step": step, **metrics})
         self.timings.append({"step": step, **timings, "memory/peak_gib": peak_memory_gib()})

@@ -17,13 +17,18 @@ from zero2r1.learner.learner import Learner
 from zero2r1.models.load import load_model
 from zero2r1.policy.engine import Engine
 from zero2r1.rewards.base import make_reward
-from zero2r1.rl.grpo import Cursor, Reference, Update, grpo
+from zero2r1.rl.grpo import NAMED_REASONS, Cursor, Reference, Update, grpo
+from zero2r1.rl.rollout import error_reasons
 from zero2r1.stages.config import ReasoningRLStage, SaveConfig, ZeroRLStage
 from zero2r1.stages.context import Context, Journal
+from zero2r1.stages.monitoring import Monitor
 from zero2r1.stages.outcome import Outcome
 from zero2r1.stages.rows import write_rows
 from zero2r1.stages.stopwatch import Stopwatch, TimedPolicy, TimedReward
 from zero2r1.tasks.base import make_task, validate
+
+WARN_ERROR_FRAC = 0.05
+"""Ours: a larger share of rows without a verdict is told of; above `rl.max_error_frac` the run stops."""
 
 
 def train(context: Context, stage: ZeroRLStage | ReasoningRLStage) -> Outcome:
@@ -39,15 +44,23 @@ def train(context: Context, stage: ZeroRLStage | ReasoningRLStage) -> Outcome:
     reference = Reference(restored.reference if restored else None)
     watch = Stopwatch()
     task = make_task(stage.tasks, seed=context.seed)
-    with make_reward(stage.rewards, dialect=dialect) as reward:
+    with make_reward(
+        stage.rewards,
+        dialect=dialect,
+        verdicts=stage.verdicts,
+        records=context.folder.data / "judge.jsonl",
+        report=context.report,
+    ) as reward:
         # Before step 0: a gold answer that does not score would teach the opposite of what the recipe means.
         validate(task, reward, dialect=dialect)
+        policy, timed = TimedPolicy(Engine(learner.model, tokenizer), watch), TimedReward(reward, watch)
+        monitor = Monitor(context, stage.monitor, stage.rl, policy=policy, task=task, reward=reward, dialect=dialect)
         updates = grpo(
-            policy=TimedPolicy(Engine(learner.model, tokenizer), watch),
+            policy=policy,
             learner=learner,
             reference=reference,
             task=task,
-            reward=TimedReward(reward, watch),
+            reward=timed,
             config=stage.rl,
             address_of=lambda rollout: context.address("rollout", rollout),
             start=start,
@@ -55,7 +68,9 @@ def train(context: Context, stage: ZeroRLStage | ReasoningRLStage) -> Outcome:
         saved = start.step
         while saved < stage.rl.steps:
             update = next(updates)
-            journal.record(update.step, update.metrics, watch.read())
+            seen = monitor.look(update) | ({"sandbox/tier": tier} if (tier := reward.sandbox_tier) else {})
+            journal.record(update.step, {**update.metrics, **seen}, watch.read())
+            warn_of_errors(context, update)
             _store_rollout(context, update, stage.save, dialect)
             if update.is_rollout_end and _is_due(update.step, saved, stage):
                 save_checkpoint(
@@ -68,6 +83,14 @@ def train(context: Context, stage: ZeroRLStage | ReasoningRLStage) -> Outcome:
 
 def _is_due(step: int, saved: int, stage: ZeroRLStage | ReasoningRLStage) -> bool:
     return step >= stage.rl.steps or step - saved >= stage.save.checkpoint_every
+
+
+def warn_of_errors(context: Context, update: Update) -> None:
+    """Once a rollout, when too many of its rows could not be judged: an event and a note with the reasons."""
+    share = update.metrics.get("reward/error_frac", 0.0)
+    if update.rows and share > WARN_ERROR_FRAC:
+        reasons = dict(list(error_reasons(update.rows).items())[:NAMED_REASONS])
+        context.report("reward_errors", code="Z318", step=update.step, share=round(share, 4), reasons=reasons)
 
 
 def _state(cursor: Cursor) -> dict[str, int]:
@@ -116,6 +139,8 @@ def rollout_row(credited: Credited, step: int, stage: str, dialect: Dialect) -> 
         "think_chars": len(reply.thinking or ""),
         "answer": reply.answer,
         "gold": completion.prompt.gold,
+        "reference": completion.prompt.reference,
+        "answer_kind": completion.prompt.answer_kind.value,
         "language": completion.prompt.language,
         "verdict": score.verdict.value,
         "rewards": dict(score.parts),

@@ -4,8 +4,8 @@ Source: DeepSeek-R1, rejection sampling and SFT: several responses per prompt fr
 kept, mixed languages and long paragraphs dropped; about 600k reasoning rows plus about 200k non-reasoning rows;
 fine-tune the base model on both.
 
-Deviations: rules judge, no DeepSeek-V3; non-reasoning rows come from `tasks/general.py`; there is no filter for code
-blocks, because no task asks for code yet.
+Deviations: rules judge, and a language model only where the recipe names one (`verdicts.judge`, questions of the kind
+`judged`); non-reasoning rows come from `tasks/general.py`.
 """
 
 from zero2r1.core.dialogue import Dialect, Reply, render
@@ -30,10 +30,7 @@ def run(context: Context, stage: RejectionSamplingStage) -> Outcome:
 
 
 def _make_rows(context: Context, stage: RejectionSamplingStage) -> None:
-    rows = [
-        make_row(trace.prompt, render(trace.reply, Dialect.R1), trace.source)
-        for trace in collect(context, stage.tasks, stage.sampling)
-    ]
+    rows = [make_row(trace.prompt, render(trace.reply, Dialect.R1), trace.source) for trace in collect(context, stage)]
     num_general = round(len(rows) * stage.general_share / (1 - stage.general_share))
     for prompt, text in general_rows(num_general, start=0, seed=context.seed):
         reply = Reply(thinking="", answer=None, summary=text)

@@ -4,29 +4,32 @@ Samples are written in chunks, each whole or absent, and every random number is 
 the first missing chunk and ends with the same files.
 
 What is kept is stated per rule, and every dropped sample is counted under the first rule it broke:
-wrong | error | truncated | format | language | repetition | paragraph | surplus (more right ones than asked for).
+wrong | error | truncated | format | language | repetition | code | paragraph | markdown | surplus (more right ones than
+asked for).
 
-Deviation from the paper: no language model judges or rewrites here, only rules.
+Deviation from the paper: no language model rewrites here, and none judges unless the recipe names one.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from zero2r1.core.dialogue import Dialect, Reply, parse
 from zero2r1.core.errors import DataError
-from zero2r1.core.types import AnswerKind, Completion, Finish, Message, Prompt, Reward, Task, Verdict
+from zero2r1.core.types import AnswerKind, Completion, Finish, Message, Prompt, Reward, Score, Task, Verdict
 from zero2r1.models.load import load_model, load_tokenizer
 from zero2r1.policy.base import Policy, Sampling
 from zero2r1.policy.engine import Engine
-from zero2r1.rewards.base import RewardConfig, make_reward
-from zero2r1.rewards.language import language_consistency
+from zero2r1.rewards.base import make_reward, measuring
+from zero2r1.rewards.beside import Beside
+from zero2r1.rewards.paragraphs import layout_problem
 from zero2r1.rewards.repetition import repeated_fraction
-from zero2r1.stages.config import SamplingFilter
+from zero2r1.stages.config import ColdStartStage, RejectionSamplingStage, SamplingFilter
 from zero2r1.stages.context import Context
 from zero2r1.stages.rows import read_rows, write_rows
-from zero2r1.tasks.base import TaskConfig, make_task
+from zero2r1.tasks.base import make_task
 
 CHUNK_PROMPTS = 64
 
@@ -45,7 +48,7 @@ class Trace:
     """Lineage: `completion`, `stage`, `weights_hash`."""
 
 
-def collect(context: Context, tasks: Sequence[TaskConfig], config: SamplingFilter) -> list[Trace]:
+def collect(context: Context, stage: ColdStartStage | RejectionSamplingStage) -> list[Trace]:
     """Sample the `teacher` parent, in the dialect it speaks, on the training questions; keep the good traces in order.
 
     Raises DataError Z138 when none is left, with the count of each reason.
@@ -53,8 +56,15 @@ def collect(context: Context, tasks: Sequence[TaskConfig], config: SamplingFilte
     teacher = context.parent("teacher")
     dialect = Dialect(str((teacher.read_manifest() or {})["dialect"]))
     policy = Engine(load_model(teacher.model), load_tokenizer(teacher.model))
-    task = make_task(tasks, seed=context.seed)
-    with make_reward(RewardConfig(), dialect=dialect) as reward:
+    config = stage.sampling
+    task = make_task(stage.tasks, seed=context.seed)
+    with make_reward(
+        measuring(),
+        dialect=dialect,
+        verdicts=stage.verdicts,
+        records=context.folder.data / "judge.jsonl",
+        report=context.report,
+    ) as reward:
         samples = sample_chunks(context, policy, task, reward, config)
     traces, dropped = keep_good(samples, config, dialect, teacher.name)
     context.folder.events.append("filtered", sampled=len(samples), kept=len(traces), dropped=dropped)
@@ -80,11 +90,16 @@ def sample_chunks(
         path = context.folder.data / f"samples_{number:04d}.jsonl"
         if not path.exists():
             prompts = task.draw(min(CHUNK_PROMPTS, config.prompts - start), start=start, split="train")
-            groups = policy.sample(
-                prompts, config.samples_per_prompt, sampling=sampling, address=context.address("samples", number)
-            )
-            made = [_sample_row(completion, reward) for group in groups for completion in group]
-            write_rows(path, made)
+            with Beside(reward, prompts, config.samples_per_prompt) as judge:
+                groups = policy.sample(
+                    prompts,
+                    config.samples_per_prompt,
+                    sampling=sampling,
+                    address=context.address("samples", number),
+                    on_finished=judge.take,
+                )
+                scores = judge.gather(groups)
+            write_rows(path, [_sample_row(*pair) for pair in zip(chain(*groups), chain(*scores), strict=True)])
         rows += read_rows(path)
         context.observer.update(context.name, number + 1, len(chunks), {"phase": "sample", "samples": len(rows)})
     return rows
@@ -112,9 +127,8 @@ def keep_good(
         taken[prompt.id] += 1
         seen.add((prompt.id, row["text"]))
         source = {"completion": row["id"], "stage": stage, "weights_hash": row["weights_hash"]}
-        kept.append(
-            Trace(prompt=prompt, reply=reply, thinking=reply.thinking or "", answer=reply.answer or "", source=source)
-        )
+        answer = _said(prompt, reply) or ""
+        kept.append(Trace(prompt=prompt, reply=reply, thinking=reply.thinking or "", answer=answer, source=source))
     return kept, dict(sorted(dropped.items()))
 
 
@@ -124,19 +138,23 @@ def _problem(row: dict[str, Any], prompt: Prompt, reply: Reply, config: Sampling
         return str(row["verdict"])
     if row["finish"] != Finish.STOP:
         return "truncated"
-    if not parse(row["text"], dialect).is_well_formed or not reply.thinking or reply.answer is None:
+    if not parse(row["text"], dialect).is_well_formed or not reply.thinking or _said(prompt, reply) is None:
         return "format"
-    if language_consistency(reply.thinking, prompt.language) < config.min_language:
+    if row["parts"]["language"] < config.min_language:
         return "language"
     if repeated_fraction(reply.thinking) > config.max_repetition:
         return "repetition"
-    if max(len(part.split()) for part in reply.thinking.split("\n\n")) > config.max_paragraph_words:
-        return "paragraph"
-    return ""
+    return layout_problem(
+        reply.thinking, max_paragraph_words=config.max_paragraph_words, allow_markdown=config.allow_markdown
+    )
 
 
-def _sample_row(completion: Completion, reward: Reward) -> dict[str, Any]:
-    score = reward(completion.prompt, completion)
+def _said(prompt: Prompt, reply: Reply) -> str | None:
+    """The final answer as the model wrote it: what is in the box, or all of it where no box is asked for."""
+    return reply.answer if prompt.answer_kind.is_boxed else reply.summary or reply.answer
+
+
+def _sample_row(completion: Completion, score: Score) -> dict[str, Any]:
     prompt = completion.prompt
     return {
         "id": completion.id,
