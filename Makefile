@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check slow bench clean
+.PHONY: help demo test check slow adversarial bench clean
 
 PYTHON ?= python3
 # Where pip finds PyTorch. Empty: pip's own settings. On Linux without a GPU, give the address of
@@ -26,6 +26,7 @@ help:
 	@echo "make test    the tests (minutes)"
 	@echo "make check   style, types, floors (under a minute)"
 	@echo "make slow    the long tests: kill -9 at random moments, parity, learning, registry"
+	@echo "make adversarial   programs and answers that cheat, attack or hang, all of them"
 	@echo "make bench   every claim in benchmarks/ against its goal"
 	@echo "make clean   remove caches (never runs/)"
 
@@ -43,6 +44,9 @@ check: $(VENV)/.ready-check
 
 slow: $(VENV)/.ready-slow
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+adversarial: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest tests/adversarial tests/test_rewards_gaming.py tests/test_rewards_gaming_corpus.py tests/test_rewards_golden.py tests/test_rewards_pool.py -m "slow or not slow" $(ARGS)
 
 bench: $(VENV)/.ready-dev
 	$(BIN)/python benchmarks/report.py --all $(ARGS)

@@ -25,6 +25,8 @@ WORDS = st.text(alphabet="ab 12=\\{}boxed", max_size=30)
         (Dialect.PLAIN, "一共42个，答案：42", "42"),
         (Dialect.PLAIN, r"7, 8, thus \boxed{42}", "42"),
         (Dialect.PLAIN, " 42 ", "42"),
+        (Dialect.PLAIN, "The answer is $6\\cdot 7$, so \\boxed{42}", "42"),  # a statement that is no number is a step
+        (Dialect.R1, r"\boxed{42} and again \boxed{42.0}", "42"),
     ],
 )
 def test_the_final_answer_is_found(dialect, text, answer):
@@ -49,6 +51,9 @@ def test_the_final_answer_is_found(dialect, text, answer):
         (Dialect.R1, "<think>a</think> \\boxed{41} </think> \\boxed{42}", "not the same"),
         (Dialect.R1, r"\boxed{42", "boxed"),
         (Dialect.PLAIN, "The answer is 41. The answer is 42.", "not the same"),
+        (Dialect.PLAIN, "The answer is 41. \\boxed{42}", "not the same"),
+        (Dialect.R1, "<think>a</think> <answer>41</answer> \\boxed{42}", "not the same"),
+        (Dialect.R1_ZERO, "<think>a</think> <answer>42</answer> \\boxed{41}", "not the same"),
         (Dialect.PLAIN, "", "empty"),
     ],
 )

@@ -55,8 +55,9 @@ FRAGMENTS = (
     "²",
 )
 EXPRESSION_FRAGMENTS = (
-    r"2\sqrt{3}", r"\sqrt{", "}", "{", "3", "x", "+", "-", "*", "/", "^", "_", "(", ")", "[", "]", r"\{", r"\}", ",", "=",
-    r"\frac{", r"\pi", "i", "e^", r"\infty", r"\cup", r"\le", "<", r"\begin{pmatrix}", r"\end{pmatrix}", "&", r"\\",
+    r"2\sqrt{3}", r"\sqrt{", "}", "{", "3", "x", "+", "-", "*", "/", "^", "_", "(", ")", "[", "]", r"\{", r"\}", ",",
+    "=", r"\frac{", r"\pi", "i", "e^", r"\infty", r"\cup", r"\le", "<", r"\begin{pmatrix}", r"\end{pmatrix}", "&",
+    r"\\",
     r"\int", "!", r"\pm", r" \text{ or } ", r"\ln", r"\sin", "|", "0", "1.5", "%", "或", "\x00", "\ud800", "²", " ",
 )  # fmt: skip
 

@@ -86,3 +86,24 @@ def test_a_child_is_retired_after_its_share_of_answers(ask):
 
 def test_a_child_has_no_file_but_its_own_pipes(ask):
     assert ask(["files"])[0]["note"] in ("0 1 2", "0 1 2 3")  # what lists the directory is open, too
+
+
+def test_a_child_that_ran_out_of_memory_is_not_asked_again():
+    program = """
+from zero2r1.rewards.forking import Confinement, Server
+def answer(request):
+    if request["boom"]:
+        raise MemoryError
+    return {"said": "fine"}
+Server(answer, Confinement(headroom_bytes=None)).run()
+"""
+    worker = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    with worker:
+        for number in range(6):
+            worker.stdin.write(json.dumps({"id": number, "timeout_s": 10.0, "boom": number % 2 == 0}) + "\n")
+            reply = json.loads(worker.stdout.readline())
+            expected = {"lost": "out of memory"} if number % 2 == 0 else {"said": "fine"}
+            assert reply == expected | {"id": number}
+        worker.stdin.close()

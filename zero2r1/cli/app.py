@@ -15,7 +15,7 @@ import typer
 from typer.exceptions import TyperException
 
 from zero2r1 import __version__
-from zero2r1.cli import asking, catalog, checking, training
+from zero2r1.cli import asking, catalog, checking, planning, training
 from zero2r1.cli.output import say, show_error
 from zero2r1.core.errors import UserError
 
@@ -27,14 +27,14 @@ INTERRUPTED = 130
 PANELS: dict[str, tuple[Callable[..., object], ...]] = {
     "Train": (training.demo, training.run, training.resume),
     "Look": (asking.watch, asking.report, asking.trace, asking.eval_),
-    "Check before you run": (checking.doctor, checking.explain),
+    "Check before you run": (checking.doctor, planning.plan, checking.explain),
 }
 """Top-level verbs by help panel; the name of a verb is the name of its function without a trailing underscore."""
 
 GROUPS: dict[str, tuple[str, tuple[Callable[..., object], ...]]] = {
     "recipes": ("The recipes that come with the package.", (catalog.ls, catalog.cat, catalog.cp, catalog.validate)),
     "models": ("Small real models to start from.", (catalog.models_ls, catalog.models_get)),
-    "data": ("Your own questions.", (checking.data_check,)),
+    "data": ("Your own questions.", (checking.data_check, checking.data_cases)),
     "reward": ("Rewards, shown on cases.", (checking.reward_test,)),
     "config": ("Settings, explained and checked.", (checking.config_explain, checking.config_check)),
 }

@@ -67,6 +67,30 @@ def data_check(
         say(f"  e.g. [{example['split']}, {example['language']}] {example['question']!r} -> {example['gold']!r}")
 
 
+def data_cases(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="Problems: question, generators, correct, wrong.")],
+    out: Annotated[Path, typer.Option("--out", help="Where the questions with their tests are written (.jsonl).")],
+    runs: Annotated[int, typer.Option(min=1, help="Times each generator runs.")] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="Other seeds give other inputs.")] = 0,
+    unsafe: UnsafeFlag = False,
+    as_json: JsonFlag = False,
+) -> int:
+    """Make test cases for programming problems: generators give inputs, known submissions filter them."""
+    from zero2r1.cli.casing import make_cases
+
+    reports = make_cases(source, out, num_runs=runs, seed=seed, unsafe=unsafe)
+    if as_json:
+        emit({"out": str(out), "problems": reports})
+    else:
+        for report in reports:
+            say(f"  row {report['row']}: {report['num_inputs']} inputs, {report['num_valid']} valid, "
+                f"{report['num_kept']} kept, {report['num_exposing']} of them expose wrong submissions; "
+                f"never exposed: {list(report['unexposed']) or 'none'}")  # fmt: skip
+            for reason, count in {**report["no_input"], **report["invalid"]}.items():
+                say(f"    {count} dropped: {reason}")
+    return 0 if all(report["num_kept"] for report in reports) else 1
+
+
 def reward_test(
     source: Annotated[
         str, typer.Argument(metavar="FILE::FUNCTION|RECIPE", help="my_rewards.py::brevity, or a recipe's rewards.")

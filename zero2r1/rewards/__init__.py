@@ -1,4 +1,4 @@
 """Verdicts: rewards that judge what a model wrote. Start in `base.py`.
 
-No torch here, no model weights, and nothing that a model wrote is ever executed.
+No torch here and no model weights. Programs that a model wrote run in the sandbox and nowhere else.
 """

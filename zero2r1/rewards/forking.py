@@ -117,7 +117,7 @@ def _answered(answer: Answer, request: Mapping[str, Any]) -> tuple[Mapping[str, 
     try:
         return answer(request), False
     except MemoryError:
-        return {"lost": "out of memory"}, True
+        return {"lost": "out of memory", "is_last": True}, True
     except RecursionError:
         return {"lost": "too deeply nested"}, False
     except Exception as problem:  # noqa: BLE001  untrusted border: the failure becomes a counted verdict
@@ -221,9 +221,10 @@ class Server:
         if not child.buffer.endswith(b"\n"):
             return
         reply, child.buffer = json.loads(child.buffer), b""
+        is_last = reply.pop("is_last", False)  # it is ending: the next request must not be given to it
         self.busy.remove(child)
         self.say({**reply, "id": child.request_id})
-        if child.num_answers >= MAX_ANSWERS_A_CHILD:
+        if is_last or child.num_answers >= MAX_ANSWERS_A_CHILD:
             self.bury(child)
         else:
             self.idle.appendleft(child)

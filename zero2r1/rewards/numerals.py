@@ -30,7 +30,7 @@ LEAD_IN = re.compile(
 VARIABLE = re.compile(r"(?:[A-Za-z]|\\(?:theta|alpha|beta|lambda|mu|phi))\s*=\s*(?=[^=\s])")
 DEGREES = re.compile(r"\s*(?:°|\^\s*\\circ|\^\s*\{\s*\\circ\s*\})$")
 WRAPPED = re.compile(
-    r"\$\$(?P<a>[^$]*)\$\$|\$(?P<b>[^$]*)\$|\\\((?P<c>.*)\\\)|\\\[(?P<d>.*)\\\]"
+    r"\$\$(?P<a>[^$]*)\$\$|\$(?P<b>(?:\\\$|[^$])*)\$|\\\((?P<c>.*)\\\)|\\\[(?P<d>.*)\\\]"
     r"|\*\*(?P<e>[^*]+)\*\*|`(?P<f>[^`]+)`|\\(?:text|mathrm|mathbf|textbf)\s*\{(?P<g>[^{}]*)\}",
     re.DOTALL,
 )
@@ -99,6 +99,7 @@ def parse_number(text: str) -> Number | None:
     if "\\" in text or "{" in text:
         text = text.replace(",\\!", ",").replace("{,}", ",").replace("\\!", "")
         text = THIN_SPACE.sub("", THIN_SPACE_AS_COMMA.sub(",", text))
+        text = text.replace("\\left(", "(").replace("\\right)", ")")
         text = SHORT_FRACTION.sub(r"\\frac{\1}{\2}", text)
     text, is_percent = _without_percent(_without_currency(_without_variable(DEGREES.sub("", text))))
     if (plain := DECIMAL.fullmatch(text)) is not None:

@@ -254,7 +254,8 @@ def _related(text: str, depth: int) -> Shape | None:
 
 def _equation(text: str, sides: list[str], depth: int) -> Shape:
     left, right = sides
-    if NAME.fullmatch(left) and not _mentions(right, left):
+    is_statement = re.fullmatch("[A-Z]=[A-Z]", packed(text)) is not None  # `A = B` says more than `B`
+    if NAME.fullmatch(left) and not is_statement and not _mentions(right, left):
         value = _read(right, depth + 1)
         if value.kind is Kind.SET and "\\pm" in value.text:
             return value

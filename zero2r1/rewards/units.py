@@ -132,7 +132,7 @@ def without_unit(text: str) -> tuple[str, str | None]:
         is_letter = bare[at].isascii() and bare[at].isalpha() and not bare[at + 1 : at + 2].isalpha()
         if is_letter and not bare[at - 1].isspace():
             continue
-        if bare[at] == "千" and not value.isascii():
+        if not value.isascii() and "千" in (bare[at], bare[at - 1]) and bare[-1] in "米克":
             continue  # 二千米 may be two kilometres or two thousand metres
         return value, name
     return text, None

@@ -34,6 +34,16 @@ PLAIN_ARITHMETIC = re.compile(
     r"(?:[0-9+/(){}\s×÷·$−–-]|\*(?!\*)|\\(?:[dt]?frac|times|cdot|div|left|right)(?![A-Za-z]))*"
 )
 IMPLICIT_PRODUCT = re.compile(r"[0-9)]\s*\(|\)\s*[0-9]")
+DECIDING = frozenset(
+    {"not", "no", "maybe", "or", "and", "about", "between", "to", "plus", "hundred", "thousand", "million", "billion",
+     "dozen", "half", "double", "twice", "或", "和", "不是", "十", "百", "千", "万", "亿", "约"}
+)  # fmt: skip
+"""Words that change a number or take it back."""
+IN_WORDS = re.compile("[零〇一二两三四五六七八九十百千万亿]|百分之|分之")
+"""A number in Chinese words: read by the reward, not by this verifier."""
+LETTER_FIRST = re.compile(r"\W*(?P<letter>[A-Za-z])\W*[.:)）、．：](?P<rest>.*)", re.DOTALL)
+UNDONE = re.compile(r"(?<![\^0-9])[0-9]+\s*(?:[-+*]|\\(?:cdot|times))\s*[0-9]+(?![0-9A-Za-z\\])")
+"""Arithmetic of two plain numbers."""
 SUPERSCRIPT = re.compile("[¹²³⁰⁴-⁹]+")
 MAX_ANSWER_CHARS = 200
 """A longer answer is none. Ours."""
@@ -97,17 +107,20 @@ def last_answer(text: str, dialect: Dialect, *, prefilled: bool = False) -> str 
 def number_verdict(answer: str, reference: str) -> Verdict:
     """Right when every number of the answer has the reference's value and nothing else is said that could change it.
 
-    A percent sign stands in both or neither; words beside the number are filling words or the name of a variable.
+    A percent sign stands in both or neither. Words beside the number may be filling words, the name of a variable, or
+    those of the reference; a word of `DECIDING` is wrong, and any other (a unit, as a rule) is not judged.
 
     Ours: an equation `41 = 42` or a product `6 * 7` has a number of another value; `42 million` has a word.
     """
     wanted, said = numbers(reference), numbers(answer)
-    if len(wanted) != 1:
+    if len(wanted) != 1 or (not said and IN_WORDS.search(answer)):
         return Verdict.ERROR
-    beside = {word for word in _words(re.sub(r"\\[A-Za-z]+", " ", answer)) if not word.isdigit()} - FILLER
-    is_bare = all(len(word) == 1 and word.isascii() for word in beside) and "!" not in answer
-    agrees = is_bare and set(said) == set(wanted) and ("%" in answer) == ("%" in reference)
-    return Verdict.RIGHT if agrees else Verdict.WRONG
+    if set(said) != set(wanted) or ("%" in answer) != ("%" in reference) or "!" in answer:
+        return Verdict.WRONG
+    beside, given = _beside(answer), _beside(reference)
+    if beside == given:
+        return Verdict.RIGHT
+    return Verdict.WRONG if given or beside & DECIDING else Verdict.ERROR
 
 
 def sequence_verdict(answer: str, reference: str) -> Verdict:
@@ -119,9 +132,10 @@ def sequence_verdict(answer: str, reference: str) -> Verdict:
 
 
 def choice_verdict(answer: str, reference: str) -> Verdict:
-    """Right when the words of both, filling words left out, are the same set."""
+    """Right when the words of both, filling words left out, are the same set; a letter with its text is not judged."""
     wanted, said = (_words(text) for text in (reference, answer))
-    if not wanted:
+    first = LETTER_FIRST.fullmatch(answer)
+    if not wanted or (first and {first["letter"].casefold()} == wanted and len(first["rest"].strip()) > 1):
         return Verdict.ERROR
     return Verdict.RIGHT if said == wanted else Verdict.WRONG
 
@@ -153,7 +167,8 @@ def expression_verdict(answer: str, reference: str) -> Verdict:
 
         |a - r| <= 1e-9 * max(1, |r|) at each point
 
-    An answer that cannot be read is not judged unless it is the reference to the letter.
+    An answer that cannot be read is not judged unless it is the reference to the letter, nor is one with arithmetic
+    left undone, which a value cannot show.
 
     Ours: two different formulas of the size of a final answer do not meet at all three points.
     """
@@ -162,6 +177,7 @@ def expression_verdict(answer: str, reference: str) -> Verdict:
     name, equals, rest = answer.partition("=")
     if equals and "=" not in reference and re.fullmatch(r"\s*\$?\s*[A-Za-z]\s*", name):
         answer = rest
+    is_done = UNDONE.search(answer) is None or UNDONE.search(reference) is not None
     for shift in EXPRESSION_POINTS:
         try:
             wanted, said = (value_at(text, partial(_value, shift)) for text in (reference, answer))
@@ -169,7 +185,7 @@ def expression_verdict(answer: str, reference: str) -> Verdict:
             return Verdict.ERROR
         if abs(said - wanted) > RELATIVE_TOLERANCE * max(1.0, abs(wanted)):
             return Verdict.WRONG
-    return Verdict.RIGHT
+    return Verdict.RIGHT if is_done else Verdict.ERROR
 
 
 def numbers(text: str, *, is_list: bool = False) -> list[Fraction]:
@@ -190,6 +206,12 @@ def _values(found: re.Match[str]) -> list[Fraction]:
     if value.denominator != bottom or bottom == 1:
         return [Fraction(top), Fraction(bottom)]
     return [sign * (int(found["whole"] or 0) + value)]
+
+
+def _beside(text: str) -> set[str]:
+    """The words beside the numbers: no digits, no commands, no filling words, no names of variables."""
+    words = {word for word in _words(re.sub(r"\\[A-Za-z]+", " ", text)) if not word.isdigit()} - FILLER
+    return {word for word in words if len(word) > 1 or not word.isascii()}
 
 
 def _words(text: str) -> set[str]:

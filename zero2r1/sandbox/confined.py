@@ -161,10 +161,18 @@ class ConfinedProcess:
         self.done = os.pidfd_open(process.pid)
 
     def usage(self) -> Usage | None:
-        """From /proc. Kills the box when its directory holds too much."""
-        if self._scratch.is_over(self._limits.tmp_bytes, self._process.pid):
+        """From /proc. Kills the box when its directory holds too much, or when it has too many threads.
+
+        The kernel counts threads only where the box has a user of its own; elsewhere nobody else would.
+        """
+        if self._scratch.is_over(self._limits.tmp_bytes, self._process.pid) or self._num_threads() > MAX_THREADS:
             self.kill()
         return usage_of(self._process.pid)
+
+    def _num_threads(self) -> int:
+        with suppress(OSError):
+            return len(os.listdir(f"/proc/{self._process.pid}/task"))
+        return 0  # it is gone, or there is no /proc
 
     def kill(self) -> None:
         """SIGKILL; a box has one process and cannot make another."""
