@@ -15,6 +15,7 @@ import socket
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 from zero2r1.sandbox.base import Ended, Limits, Tier, Usage
 from zero2r1.sandbox.forkserver import MESSAGE_SIZE, ForkServer, World, default_python
@@ -200,8 +201,8 @@ class Box:
             said = self._channel.recv(MESSAGE_SIZE)
         except OSError:
             said = b""
-        words = json.loads(said) if said else {}
-        if "status" not in words:
+        words = _words(said)
+        if words is None:
             self._server.destroy()
             return Ended(exit_code=None, signal=None, cpu_s=0.0, peak_bytes=0, problem=_problem(said))
         code = os.waitstatus_to_exitcode(words["status"])
@@ -216,6 +217,22 @@ class Box:
         )
 
 
+def _words(said: bytes) -> dict[str, Any] | None:
+    """What a fork server said of an end, None for anything else: then the box and its server are given up."""
+    try:
+        words = json.loads(said)
+    except ValueError:
+        return None
+    if not isinstance(words, dict):
+        return None
+    is_whole = all(isinstance(words.get(name), int) for name in ("status", "peak_bytes"))
+    return words if is_whole and isinstance(words.get("cpu_s"), int | float) else None
+
+
 def _problem(said: bytes) -> str:
     """Why there is no box, from the last message of its channel."""
-    return str(json.loads(said).get("problem", "unknown")) if said else "the box was lost"
+    try:
+        words = json.loads(said)
+    except ValueError:
+        return "the box was lost"
+    return str(words.get("problem", "the box was lost")) if isinstance(words, dict) else "the box was lost"

@@ -47,16 +47,17 @@ class Scratch:
                 depth, place = places.pop()
                 if depth > MAX_DEPTH:
                     return True
-                with os.scandir(place) as entries:
+                with suppress(FileNotFoundError), os.scandir(place) as entries:
                     for entry in entries:
                         num_left -= 1
                         if entry.is_dir(follow_symlinks=False):
                             places.append((depth + 1, Path(entry.path)))
-                        size += entry.stat(follow_symlinks=False).st_blocks * BLOCK
+                        with suppress(FileNotFoundError):  # removed while we looked
+                            size += entry.stat(follow_symlinks=False).st_blocks * BLOCK
                         if size > limit or num_left < 0:
                             return True
         except FileNotFoundError:
-            return False  # removed while we looked; the next look is soon
+            return False  # all of it is gone
         except OSError:
             return True  # unreadable: nothing an honest program makes
         return size > limit

@@ -1,4 +1,5 @@
-"""Tier C: a plain child process with resource limits and an empty environment. It isolates nothing.
+"""Tier C: a plain child process with resource limits and an empty environment. It isolates nothing, and what leaves its
+session survives it.
 
 It exists for machines where neither namespaces nor Landlock can be had and the user has said `--unsafe-local-exec`:
 model code then runs with the user's own rights. Linux only, like the other tiers.
