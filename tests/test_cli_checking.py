@@ -17,6 +17,7 @@ def test_doctor_is_content_with_this_machine(capsys):
     found = answer(capsys, "doctor")
     assert found["problems"] == []
     assert {"python", "torch", "cores", "memory", "gpu", "extras"} <= set(found["facts"])
+    assert found["facts"]["sandbox"].startswith(("tier A", "tier B", "none"))
 
 
 def test_doctor_names_what_is_missing_or_old_and_how_to_get_it():

@@ -30,6 +30,7 @@ def facts() -> dict[str, str]:
     found["extras"] = "  ".join(
         f"{extra} {'yes' if util.find_spec(module) else 'no'}" for extra, module in EXTRAS.items()
     )
+    found["sandbox"] = sandbox()
     found["offline"] = "yes" if os.environ.get("HF_HUB_OFFLINE") == "1" else "no (a hub is only asked for a hub id)"
     return found
 
@@ -59,6 +60,19 @@ def version_of(distribution: str) -> str:
 def numbers(version: str) -> tuple[int, ...]:
     """`2.13.0+cpu` as (2, 13, 0): enough to compare releases."""
     return tuple(int(part) for part in version.split("+")[0].split(".") if part.isdigit())
+
+
+def sandbox() -> str:
+    """How programs that a model wrote would be isolated here. The tier's self-test is run: half a second."""
+    from zero2r1.core.errors import RewardError
+    from zero2r1.sandbox.config import SandboxConfig
+    from zero2r1.sandbox.tiers import open_sandbox
+
+    try:
+        with open_sandbox(SandboxConfig()) as opened:
+            return f"tier {opened.tier} (its self-test holds)"
+    except RewardError:
+        return "none: model-written programs are refused (zero2r1 explain Z144)"
 
 
 def num_cores() -> int:

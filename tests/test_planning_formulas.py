@@ -1,0 +1,180 @@
+"""The planner's formulas on numbers worked out by hand."""
+
+import pytest
+import torch
+
+from zero2r1.core.errors import ConfigError
+from zero2r1.learner.config import LearnerConfig
+from zero2r1.models import logprobs
+from zero2r1.models.attention import PackedContext
+from zero2r1.models.forward import hidden_states
+from zero2r1.pipeline.planning import cost, memory, storage, timing
+from zero2r1.pipeline.planning.calibration import deeper, line, plane, probe_lengths
+from zero2r1.pipeline.planning.estimate import cache_room, num_passes
+from zero2r1.pipeline.planning.hardware import ACCELERATORS, parse_gpus
+from zero2r1.pipeline.planning.shapes import Shape, active_parameters, build, shape_of
+
+QWEN_1_5B = {
+    "model_type": "qwen2", "hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28,
+    "num_attention_heads": 12, "num_key_value_heads": 2, "vocab_size": 151936, "tie_word_embeddings": True,
+}  # fmt: skip
+SMOLLM_135M = {
+    "model_type": "llama", "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
+    "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49152, "tie_word_embeddings": True,
+}  # fmt: skip
+SMALL = {
+    "hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 24, "vocab_size": 64, "tie_word_embeddings": True,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def qwen() -> Shape:
+    return shape_of(QWEN_1_5B, "qwen")
+
+
+def test_parameters_are_exact(qwen: Shape):
+    # A layer: q 1536*1536+1536, k and v 2*(256*1536+256), o 1536*1536, MLP 3*1536*8960, norms 2*1536 = 46,797,824.
+    # 28 of them, embeddings 151,936*1536 = 233,373,696 once, last norm 1536.
+    assert qwen.parameters == 28 * 46_797_824 + 233_373_696 + 1536 == 1_543_714_304
+    assert shape_of(SMOLLM_135M, "smollm").parameters == 134_515_008
+
+
+def test_a_mixture_of_experts_is_counted_whole_and_active():
+    shape = shape_of({"model_type": "deepseek_v3"}, "v3")
+    # 671,026,419,200 with the 58 * 256 routing biases, which are buffers and not learned.
+    assert shape.parameters + 58 * 256 == 671_026_419_200
+    # Routed: 58 layers * 256 experts * 3 * 7168 * 2048; 8 of 256 are used.
+    routed = 58 * 256 * 3 * 7168 * 2048
+    assert shape.active == shape.parameters - routed + routed // 32
+    assert round(shape.active / 1e9) == 38  # 37.6; its report says 37
+    assert (shape.kv_heads, shape.key_width, shape.value_width) == (128, 192, 128)
+
+
+def test_active_parameters():
+    assert active_parameters(100, 80, used=2, experts=8) == 40  # 20 + 80 / 4
+    assert active_parameters(100, 0, used=1, experts=1) == 100
+
+
+def test_states_of_training(qwen: Shape):
+    # float32: 4 + 4 + 8 bytes a parameter. bfloat16: 2 weights, 4 + 2 gradients, 8 + 4 moments and master.
+    assert memory.weight_bytes(10, "float32") == 40
+    assert memory.gradient_bytes(10, "float32") == 40
+    assert memory.optimizer_bytes(10, "float32") == 80
+    assert [f(10, "bfloat16") for f in (memory.weight_bytes, memory.gradient_bytes, memory.optimizer_bytes)] == [
+        20, 60, 120,
+    ]  # fmt: skip
+    # 28 layers * 2 heads * (128 + 128) * 2 bytes = 28,672 bytes a token.
+    assert memory.cache_bytes_per_token(qwen, "bfloat16") == 28_672
+
+
+def test_logits_are_those_of_one_chunk():
+    assert memory.logits_bytes(512, 1000) == 8 * 512 * 1000
+    # 2^24 / 151,936 = 110 rows.
+    assert memory.logits_bytes(4096, 151_936) == 8 * 110 * 151_936
+    assert memory.MAX_LOGITS == logprobs.MAX_LOGITS
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "qwen2", "llama"])
+def test_activations_are_what_the_network_saves(kind: str):
+    config = {"model_type": kind, **SMALL}
+    model = build(config, device="cpu").eval()
+    own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    saved: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.untyped_storage().data_ptr() not in own:
+            saved[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        hidden_states(model, torch.zeros(512, dtype=torch.long), torch.arange(512) % 64, PackedContext([64] * 8))
+    counted = sum(tensor.untyped_storage().nbytes() for tensor in saved.values()) / 512
+    assert memory.activations_per_token(shape_of(config, kind), "float32") == pytest.approx(counted, rel=0.03)
+
+
+def test_peak():
+    terms = {"weights": 10, "optimizer": 20, "kv_cache": 7, "gradients": 3, "activations": 5, "runtime": 1}
+    assert memory.peak(terms) == 31 + 8
+    assert memory.peak(terms | {"kv_cache": 9}) == 31 + 9
+
+
+def test_terms_of_a_reference(qwen: Shape):
+    terms = memory.training_terms(qwen, LearnerConfig(), pass_tokens=100, has_reference=True)
+    assert terms["reference"] == terms["weights"] == 4 * 1_543_714_304
+    assert memory.training_terms(qwen, LearnerConfig(), pass_tokens=100, has_reference=False)["reference"] == 0
+
+
+def test_operations(qwen: Shape):
+    assert timing.forward_flops(1_000, 10) == 20_000
+    # 28 layers * 12 heads * 256 * 10 tokens * 100 = 86,016,000.
+    assert timing.attention_flops(qwen, 10, 100) == 86_016_000
+    assert timing.learning_flops(qwen, 10, 100) == 3 * (2 * 1_543_714_304 * 10 + 86_016_000)
+    assert timing.roofline_s(1e12, 1e9, peak=1e12, bandwidth=1e10) == 1.0
+    assert timing.roofline_s(1e12, 1e11, peak=1e12, bandwidth=1e10) == 10.0
+
+
+def test_continuous_batching_in_steps():
+    # Two slots: 3 and 5 begin; at 3 the next (4) enters until 7; at 5 nothing waits, one is left.
+    assert timing.decode_segments([3, 5, 4], 2) == [(2, 5), (1, 2)]
+    assert timing.decode_segments([4] * 5, 2) == [(2, 8), (1, 4)]
+    assert sum(live * steps for live, steps in timing.decode_segments([3, 9, 1, 7, 7], 3)) == 27
+    assert timing.decode_segments([], 3) == []
+
+
+def test_roofline_of_one_device(qwen: Shape):
+    speed = timing.Roofline(shape=qwen, cluster=parse_gpus("H100-80"), dtype="bfloat16")
+    # One sequence: 2 bytes of every weight at 60 % of 3,350 GB/s; its 100 cached tokens are 2.9 MB.
+    assert speed.decode_s(1, 100) == pytest.approx((2 * 1_543_714_304 + 2_867_200) / 2.01e12)
+    assert speed.group == 1
+    assert speed.learn_s(1000, 10, 1) == pytest.approx(timing.learning_flops(qwen, 1000, 10) / (0.35 * 989e12))
+    assert speed.apply_s() == pytest.approx(40 * 1_543_714_304 / 2.01e12)
+
+
+def test_weights_that_do_not_fit_are_split():
+    v3 = shape_of({"model_type": "deepseek_v3"}, "v3")
+    # 1,342 GB of weights in halves of 85.9 GB: 31.2, so 32 devices.
+    assert timing.Roofline(shape=v3, cluster=parse_gpus("512xH800-80"), dtype="bfloat16").group == 32
+    assert timing.Roofline(shape=v3, cluster=parse_gpus("8xH800-80"), dtype="bfloat16").group == 8
+
+
+def test_the_paper_s_cost_table():
+    """Table 7: hours in thousands, $2 each; the prose gives 64 * 8 devices for about 198 and 80 hours."""
+    assert cost.machine_hours(512, 198) == 101_376
+    assert cost.machine_hours(512, 80) == 40_960
+    assert [cost.dollars(hours, 2) for hours in (101_000, 5_000, 41_000)] == [202_000, 10_000, 82_000]
+    assert cost.dollars(101_000 + 5_000 + 41_000, 2) == 294_000
+
+
+def test_disk():
+    # 100 parameters: 400 weights + 800 moments + 4 * 2 steps + 120 * 2 * 4 headers + 7.
+    assert storage.checkpoint_bytes(100, 2, "float32", has_reference=False, tokenizer=7) == 400 + 800 + 8 + 960 + 7
+    assert storage.checkpoint_bytes(100, 2, "float32", has_reference=True, tokenizer=0) == 800 + 800 + 8 + 1200
+    assert storage.checkpoint_bytes(100, 2, "bfloat16", has_reference=False, tokenizer=0) == 200 + 1200 + 8 + 1200
+    assert storage.model_bytes(100, 2, "bfloat16", tokenizer=5) == 200 + 240 + 5
+    # Updates 1, 21, 41: three rollouts of 10 rows of 900 + 50 * 12 bytes.
+    assert storage.rollout_bytes(50, every=20, rows=10, response_tokens=50) == 45_000
+
+
+def test_lines_through_readings():
+    assert line(10, 3.0, 20, 5.0) == (pytest.approx(1.0), pytest.approx(0.2))
+    assert line(10, 5.0, 20, 3.0) == (5.0, 0.0)  # noise
+    # t = 1 + live * (0.5 + 0.01 * width): (2, 100) 4, (8, 10) 5.8, (8, 100) 13.
+    assert plane((2, 100), (8, 10), (8, 100), times=(4.0, 5.8, 13.0)) == pytest.approx((1.0, 0.5, 0.01))
+    assert deeper({"a": 2.0}, {"a": 6.0}, 9) == {"a": 10.0}  # 1 and 5 layers: 1 s a layer
+    assert probe_lengths(500, 100) == [100, 70, 130, 85, 115]
+
+
+def test_passes_and_room():
+    assert num_passes(10, 100, 350) == 4  # three rows a pass
+    assert num_passes(3, 1000, 350) == 3  # a longer row is a pass of its own
+    assert cache_room(30, 96) == 128  # 125 rounded up to eights
+
+
+def test_accelerators_by_name():
+    assert parse_gpus("8xh100-80").count == 8
+    assert parse_gpus("H200-141").device is ACCELERATORS["H200-141"]
+    for text in ("", "8x", "0xH100-80", "8xQ1-3", "H100", "-1xH100-80"):
+        with pytest.raises(ConfigError) as caught:
+            parse_gpus(text)
+        assert caught.value.code == "Z110"
