@@ -111,6 +111,38 @@ def test_sequences_of_like_length_share_a_batch_and_others_do_not():
     assert attention._groups([5, 5, 5]) == [[0, 1, 2]]
 
 
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        [8, 3, 5],  # [8] alone, then [5, 3] padded to 2 x 5: ten slots of a row of 16
+        [1, 2, 3, 2],
+        [8, 7, 1],  # [8, 7] padded to 2 x 8: as many slots as the row has tokens, and one of them is padding
+        [4, 3, 1, 4, 3, 1],
+    ],
+)
+@pytest.mark.parametrize("padding_frac", [0.0, 0.25, 0.4])
+def test_a_padded_batch_as_large_as_the_row_is_no_permutation(lengths, padding_frac, monkeypatch):
+    monkeypatch.setattr(attention, "MAX_PADDING_FRAC", padding_frac)
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(1, 2, sum(lengths), 4, generator=generator, requires_grad=True) for _ in range(3))
+    out = PackedContext(lengths).attend(0, query, key, value, scaling=0.5)
+    weight = torch.randn(out.shape, generator=generator)
+    gradients = torch.autograd.grad((out * weight).sum(), (query, key, value))
+    alone = torch.cat(
+        [
+            torch.nn.functional.scaled_dot_product_attention(
+                *(part[:, :, start : start + length] for part in (query, key, value)), is_causal=True, scale=0.5
+            ).transpose(1, 2)
+            for start, length in zip([sum(lengths[:i]) for i in range(len(lengths))], lengths, strict=True)
+        ],
+        dim=1,
+    )
+    torch.testing.assert_close(out, alone, rtol=0, atol=1e-6)
+    expected = torch.autograd.grad((alone * weight).sum(), (query, key, value))
+    for ours_, theirs in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(ours_, theirs, rtol=0, atol=1e-6)
+
+
 def test_values_may_be_narrower_than_keys():
     query, key, value = torch.randn(1, 2, 6, 8), torch.randn(1, 2, 6, 8), torch.randn(1, 2, 6, 4)
     packed = PackedContext([4, 2]).attend(0, query, key, value, scaling=0.3)

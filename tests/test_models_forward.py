@@ -6,7 +6,8 @@ from networks import network, ours, run_packed, token_rows
 from torch import nn
 
 from zero2r1.core.errors import ModelError
-from zero2r1.models.forward import Head, attention_window, head_of
+from zero2r1.models.attention import PackedContext
+from zero2r1.models.forward import Head, attention_window, head_of, hidden_states
 
 
 def test_logits_by_hand():
@@ -27,6 +28,48 @@ def test_the_head_reads_its_factors_from_the_config(family, scale, softcap):
 def test_logits_are_float32_whatever_the_weights():
     head = Head(torch.randn(5, 4))
     assert head.logits(torch.randn(3, 4, dtype=torch.bfloat16)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("factors", [{}, {"scale": 0.5}, {"softcap": 2.0}, {"scale": 3.0, "softcap": 1.5}], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("has_bias", [True, False])
+def test_logits_into_given_memory_are_the_same_bits(factors, dtype, has_bias):
+    head = Head(torch.randn(5, 4), torch.randn(5) if has_bias else None, **factors)
+    hidden = torch.randn(3, 4, dtype=dtype)
+    plain = head.logits(hidden)
+    room = torch.full((3, 5), torch.nan, dtype=plain.dtype)
+    assert head.logits(hidden, out=room) is room
+    assert torch.equal(room, plain)
+
+
+def saved_and_gradients(family, *, recompute):
+    """Numbers kept for the backward pass, and the gradient of a sum of squares."""
+    model = ours(network(family))
+    length, kept = 16, []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.numel()) or tensor, lambda t: t):
+        ids, positions = torch.tensor(token_rows(length)[0]), torch.arange(length)
+        hidden = hidden_states(model, ids, positions, PackedContext([length]), recompute=recompute)
+    hidden.square().sum().backward()
+    assert not any("forward" in module.__dict__ for module in model.modules())
+    assert not any(module.training for module in model.modules())
+    return sum(kept), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("family", ["qwen3", "llama", "gemma3_text", "granite", "cohere"])
+def test_recomputed_layers_keep_less_and_give_the_same_gradient(family):
+    kept, gradients = saved_and_gradients(family, recompute=False)
+    kept_less, again = saved_and_gradients(family, recompute=True)
+    assert kept_less < kept / 3
+    assert gradients.keys() == again.keys()
+    assert all(torch.equal(gradients[name], again[name]) for name in gradients)
+
+
+def test_layers_that_cannot_be_computed_again_are_refused():
+    model = ours(network("llama"))
+    model.model.layers = nn.ModuleList()
+    with pytest.raises(ModelError, match="Z202") as caught:
+        hidden_states(model, torch.tensor([2]), torch.tensor([0]), PackedContext([1]), recompute=True)
+    assert "activation_checkpointing=false" in caught.value.fix
 
 
 def test_a_network_without_a_head_is_refused():

@@ -85,6 +85,49 @@ def test_values_and_gradients_equal_plain_log_softmax(variant, temperature, chun
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6 * max(1.0, float(theirs.abs().max())))
 
 
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+@pytest.mark.parametrize("temperature", [1, 0.7])
+def test_in_float64_the_custom_backward_is_autograds_to_ten_digits(variant, temperature):
+    head, hidden, targets, pull = problem(dtype=torch.float64, **variant)
+    pull = pull.double()
+    pull[::5] = 0.0  # tokens without a gradient
+
+    def chunked(*arguments):
+        return token_logprobs(*arguments[:3], temperature=arguments[3], chunk=5)[0]
+
+    scores = torch.log_softmax(head.logits(hidden) / temperature, dim=-1)
+    wanted = scores.gather(-1, targets[:, None])[:, 0]
+    found, entropy = token_logprobs(head, hidden, targets, temperature=temperature, chunk=5)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+    torch.testing.assert_close(entropy, -(scores.exp() * scores).sum(-1), rtol=0, atol=1e-12)
+    parameters = [tensor for tensor in (hidden, head.weight, head.bias) if tensor is not None]
+    exact = torch.autograd.grad((wanted * pull).sum(), parameters)
+    for ours, theirs in zip(gradients(chunked, head, hidden, targets, pull, temperature), exact, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+
+
+def test_tied_weights_get_both_gradients():
+    # the same matrix embeds and is the head: hidden = W[ids], logits = hidden W^T
+    head, _, targets, pull = problem(dtype=torch.float64)
+    ids = targets.flip(0)
+    tied = torch.autograd.grad((token_logprobs(head, head.weight[ids], targets, chunk=4)[0] * pull).sum(), head.weight)
+    scores = torch.log_softmax(head.weight[ids] @ head.weight.T, dim=-1).gather(-1, targets[:, None])[:, 0]
+    torch.testing.assert_close(tied, torch.autograd.grad((scores * pull).sum(), head.weight), rtol=0, atol=1e-10)
+
+
+def test_the_gradient_of_a_certain_and_of_an_impossible_target_by_hand():
+    # logits (100, 0), p = (1, 0). Target 0: onehot - p = (0, 0). Target 1: (0, 1) - (1, 0) = (-1, 1); with weight
+    # rows (100), (0) the slope by hidden = -100, and by the rows -1 and 1 times hidden = 1.
+    weight = torch.tensor([[100.0], [0.0]], requires_grad=True)
+    hidden = torch.ones(2, 1, requires_grad=True)
+    logprob, entropy = token_logprobs(Head(weight), hidden, torch.tensor([0, 1]))
+    assert logprob.tolist() == [0.0, -100.0]
+    assert entropy.tolist() == pytest.approx([0.0, 0.0], abs=1e-38)
+    logprob.sum().backward()
+    assert hidden.grad.tolist() == [[0.0], [-100.0]]
+    assert weight.grad.tolist() == [[-1.0], [1.0]]
+
+
 @settings(max_examples=20)
 @given(num_tokens=st.integers(1, 40), chunk=st.integers(1, 50), temperature=st.floats(0.2, 3.0))
 def test_the_size_of_a_chunk_changes_nothing(num_tokens, chunk, temperature):

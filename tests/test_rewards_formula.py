@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zero2r1.rewards.formula import families, has_constant, is_unfinished, literal, names, read_formula
+from zero2r1.rewards.formula import families, has_constant, literal, names, read_formula
+from zero2r1.rewards.unfinished import is_unfinished
 from zero2r1.rewards.numeric import NoValue, differ, evaluate, is_huge, points
 from zero2r1.rewards.tidy import hidden_character, latexed, packed, tidy
 

@@ -69,5 +69,11 @@ def test_extra_streams_go_to_their_row_and_recomputed_ones_keep_the_samplers():
     assert row.streams["sampler"][3:].tolist() == [-0.5, -0.5]
 
 
+@pytest.mark.parametrize(("kl_coef", "expected"), [(0.0, [True, False]), (0.001, [True, True])])
+def test_a_row_without_advantage_has_a_gradient_only_through_the_kl_term(kl_coef, expected):
+    rows = to_batch([credited(-0.5), credited(0.0)], config(kl_coef=kl_coef), max_new_tokens=8).rows
+    assert [row.has_gradient for row in rows] == expected
+
+
 def test_the_batch_carries_the_temperature_of_the_rollout():
     assert to_batch([credited(1.0)], config(temperature=0.7), max_new_tokens=8).temperature == 0.7

@@ -29,6 +29,9 @@ class Row:
     """Factor of token t in the loss of the whole batch; read only where `loss_mask` is True."""
     streams: Mapping[str, Float[Tensor, " tokens"]] = field(default_factory=dict)
     """Further numbers per token that a loss asks for by name, e.g. `advantage`, `old`, `reference`."""
+    has_gradient: bool = True
+    """False when the loss of this row does not depend on the parameters (advantage 0 and no KL term): then it is run
+    forward only, for its metrics."""
 
     def __post_init__(self) -> None:
         if len(self.token_ids) == 0 or bool(self.loss_mask[0]):

@@ -34,5 +34,8 @@ class LearnerConfig(Strict):
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """Numbers the network computes with (and the sampler, which shares it). bfloat16 keeps float32 master weights in
     the optimizer. Ours: float32, with which sampler and learner agree to 1e-5."""
+    activation_checkpointing: bool = False
+    """Keep only the input of each layer and compute the layer again in the backward pass: less memory, more time, the
+    same gradient. Ours: off; fewer `micro_tokens` save memory without the time, so this is for single long rows."""
     max_nonfinite_in_a_row: int = Field(default=3, ge=1)
     """Updates in a row with a NaN or infinite loss or gradient after which the run stops. Ours: one may be bad luck."""

@@ -3,12 +3,14 @@
 SFT, reinforcement learning and distillation are the same step with another loss. Rows are packed into micro-batches of
 `micro_tokens` tokens; since the weights of a batch are global, the cut changes memory and speed only.
 
+A row whose loss has no gradient (`Row.has_gradient`; in RL one of a group without variance, when there is no KL term)
+goes through the network once, for its metrics, and not back.
+
 A loss or gradient that is NaN or infinite changes nothing: no parameter, no optimizer state. It is counted, and after
 `max_nonfinite_in_a_row` such updates the run stops with the last checkpoint intact. A batch without any token under
 the loss changes nothing either.
 
-What it does not do: no randomness (the network runs without dropout), no logging, no schedule of evaluations, no
-gradient checkpointing.
+What it does not do: no randomness (the network runs without dropout), no logging, no schedule of evaluations.
 """
 
 import math
@@ -63,12 +65,11 @@ class Learner:
         self.attempts += 1
         self.optimizer.clear()
         totals = _Totals()
-        for members in plan([len(row.token_ids) for row in rows], self.config.micro_tokens):
-            logprobs, entropy, tokens = self._forward([rows[i] for i in members], batch.temperature)
-            value, metrics = loss(logprobs, entropy, tokens)
-            value.backward()
-            self.optimizer.collect()
-            totals.add(value, metrics)
+        live, flat = _by_gradient(rows)
+        for members in self._passes(live):
+            self._learn(members, batch.temperature, loss, totals)
+        for members in self._passes(flat):
+            self._look(members, batch.temperature, loss, totals)
         norm = self.optimizer.grad_norm()
         figures = totals.figures() | {"grad_norm": float(norm), "lr": lr}
         is_finite = math.isfinite(figures["loss"]) and math.isfinite(figures["grad_norm"])
@@ -87,7 +88,7 @@ class Learner:
         """
         answers = [torch.zeros(len(row.token_ids)) for row in batch.rows]
         with torch.no_grad(), using(self.model, parameters):
-            for members in plan([len(row.token_ids) for row in batch.rows], self.config.micro_tokens):
+            for members in plan([_length(row) for row in batch.rows], self.config.micro_tokens):
                 rows = [batch.rows[i] for i in members]
                 values = self._forward(rows, batch.temperature)[0].cpu()
                 parts = values.split([int(row.loss_mask.sum()) for row in rows])
@@ -95,21 +96,44 @@ class Learner:
                     answers[i][row.loss_mask] = part
         return answers
 
+    def _passes(self, rows: Sequence[Row]) -> list[list[Row]]:
+        packs = plan([_length(row) for row in rows], self.config.micro_tokens)
+        return [[rows[i] for i in members] for members in packs]
+
+    def _learn(self, rows: Sequence[Row], temperature: float, loss: Loss, totals: "_Totals") -> None:
+        """Forward and backward of one micro-batch."""
+        logprobs, entropy = self._forward(rows, temperature, recompute=self.config.activation_checkpointing)
+        value, metrics = loss(logprobs, entropy, self._tokens(rows))
+        value.backward()
+        self.optimizer.collect()
+        totals.add(value, metrics)
+
+    def _look(self, rows: Sequence[Row], temperature: float, loss: Loss, totals: "_Totals") -> None:
+        """Forward only."""
+        with torch.no_grad():
+            logprobs, entropy = self._forward(rows, temperature)
+            totals.add(*loss(logprobs, entropy, self._tokens(rows)))
+
     def _forward(
-        self, rows: Sequence[Row], temperature: float
-    ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"], Tokens]:
-        """Log-probability and entropy of the n tokens under the loss of one micro-batch, and the tokens themselves."""
+        self, rows: Sequence[Row], temperature: float, *, recompute: bool = False
+    ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+        """Log-probability and entropy of the n tokens under the loss of one micro-batch."""
         device = self.model.device
         packed = pack([row.token_ids for row in rows])
-        under_loss = torch.cat([row.loss_mask for row in rows]).nonzero()[:, 0]
-        owner = torch.repeat_interleave(torch.arange(len(rows)), torch.tensor(packed.lengths))
-        token_ids, targets_at = packed.token_ids.to(device), under_loss.to(device)
+        token_ids, targets_at = packed.token_ids.to(device), _under_loss(rows).to(device)
         context = PackedContext(packed.lengths, device=device)
-        hidden = hidden_states(self.model, token_ids, packed.position_ids.to(device), context)
-        logprobs, entropy = token_logprobs(
+        positions = packed.position_ids.to(device)
+        hidden = hidden_states(self.model, token_ids, positions, context, recompute=recompute)
+        # Only these positions get logits, and prompts never do.
+        return token_logprobs(
             head_of(self.model), hidden[targets_at - 1], token_ids[targets_at], temperature=temperature
         )
-        tokens = Tokens(
+
+    def _tokens(self, rows: Sequence[Row]) -> Tokens:
+        """The tokens under the loss, with what the loss reads of them."""
+        device, under_loss = self.model.device, _under_loss(rows)
+        owner = torch.repeat_interleave(torch.arange(len(rows)), torch.tensor([_length(row) for row in rows]))
+        return Tokens(
             weights=torch.cat([row.weights for row in rows])[under_loss].to(device),
             segment=owner[under_loss].to(device),
             num_segments=len(rows),
@@ -117,7 +141,6 @@ class Learner:
                 name: torch.cat([row.streams[name] for row in rows])[under_loss].to(device) for name in rows[0].streams
             },
         )
-        return logprobs, entropy, tokens
 
     def _lr(self) -> float:
         config = self.config
@@ -140,6 +163,26 @@ class Learner:
                 why="the weights are as they were before the first of them; going on would not change them",
                 fix="lower learner.lr or learner.grad_clip and resume from the last checkpoint",
             )
+
+
+def _length(row: Row) -> int:
+    return len(row.token_ids)
+
+
+def _under_loss(rows: Sequence[Row]) -> Tensor:
+    """Where the tokens under the loss stand in the rows laid end to end."""
+    return torch.cat([row.loss_mask for row in rows]).nonzero()[:, 0]
+
+
+def _by_gradient(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """The rows to run backward, and those that are only looked at.
+
+    A batch of rows without a gradient keeps one among the first: the optimizer's moments go on to decay, with a
+    gradient of 0.
+    """
+    live = [row for row in rows if row.has_gradient]
+    flat = [row for row in rows if not row.has_gradient]
+    return (live, flat) if live else (flat[:1], flat[1:])
 
 
 class _Totals:

@@ -14,10 +14,10 @@ What it does not do:
 """
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface
@@ -100,7 +100,7 @@ class PackedContext:
         self.num_tokens = sum(lengths)
         """T, the number of tokens in the row."""
         self._batches = tuple(_Batch(group, lengths, torch.device(device)) for group in _groups(lengths))
-        self._restore = _restore_index(self._batches) if len(self._batches) > 1 else None
+        self._restore = _restore_index(self._batches, torch.device(device)) if len(self._batches) > 1 else None
 
     def attend(
         self,
@@ -136,16 +136,18 @@ class _Batch:
         self.is_whole_row = bool(is_real.all()) and len(members) == len(lengths)
         """True when the row is already the batch: all sequences, all of one length."""
         # Padding reads one row beyond the end: a row of zeros is appended where it is needed.
-        self.to_padded = torch.where(is_real, row_of, sum(lengths)).flatten().to(device)
-        self.rows = row_of[is_real].to(device)
+        num_rows, num_slots = sum(lengths), self.shape[0] * self.shape[1]
+        self.rows = row_of[is_real]
         """[num_tokens] where the batch's tokens stand in the row."""
-        self.to_packed = is_real.flatten().nonzero()[:, 0].to(device)
-        from_row = torch.full((sum(lengths),), self.shape[0] * self.shape[1])
-        from_row[row_of[is_real]] = is_real.flatten().nonzero()[:, 0]
-        self.row_from_padded = from_row.to(device)
-        padded_from_packed = torch.full((self.shape[0] * self.shape[1],), self.num_tokens)
-        padded_from_packed[self.to_packed] = torch.arange(self.num_tokens, device=self.to_packed.device)
-        self.padded_from_packed = padded_from_packed.to(device)
+        slots = is_real.flatten().nonzero()[:, 0]
+        from_row = torch.full((num_rows,), num_slots)
+        from_row[self.rows] = slots
+        from_packed = torch.full((num_slots,), self.num_tokens)
+        from_packed[slots] = torch.arange(self.num_tokens)
+        self.to_padded = _index(torch.where(is_real, row_of, num_rows).flatten(), num_rows, device)
+        self.row_from_padded = _index(from_row, num_slots, device)
+        self.to_packed = _index(slots, num_slots, device)
+        self.padded_from_packed = _index(from_packed, self.num_tokens, device)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """[T, H, D] rows in, [num_tokens, H, D_v] of this batch's tokens out, in the batch's order."""
@@ -161,6 +163,18 @@ class _Batch:
         return tensor if self.is_whole_row else _Gather.apply(tensor, self.to_padded, self.row_from_padded)
 
 
+class _Index(NamedTuple):
+    """Which rows of a source are read."""
+
+    rows: Tensor
+    reads_zeros: bool
+    """True when some entry is the number of the source's rows: it stands for a row of zeros."""
+
+
+def _index(rows: Tensor, num_rows: int, device: torch.device) -> _Index:
+    return _Index(rows.to(device), bool((rows == num_rows).any()))
+
+
 class _Gather(torch.autograd.Function):
     """output[i] = input[forward_index[i]], an index of len(input) giving zeros; the backward pass is a gather too.
 
@@ -169,9 +183,7 @@ class _Gather(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: torch.autograd.function.FunctionCtx, source: Tensor, index: Int[Tensor, " M"], inverse: Int[Tensor, " N"]
-    ) -> Tensor:
+    def forward(ctx: torch.autograd.function.FunctionCtx, source: Tensor, index: _Index, inverse: _Index) -> Tensor:
         ctx.inverse = inverse
         return _take(source, index)
 
@@ -180,10 +192,10 @@ class _Gather(torch.autograd.Function):
         return _take(gradient, ctx.inverse), None, None
 
 
-def _take(source: Tensor, index: Tensor) -> Tensor:
-    if index.shape[0] == source.shape[0]:
-        return source.index_select(0, index)
-    return pad(source, (0, 0) * (source.dim() - 1) + (0, 1)).index_select(0, index)
+def _take(source: Tensor, index: _Index) -> Tensor:
+    if index.reads_zeros:
+        source = pad(source, (0, 0) * (source.dim() - 1) + (0, 1))
+    return source.index_select(0, index.rows)
 
 
 def _groups(lengths: Sequence[int]) -> list[list[int]]:
@@ -199,7 +211,7 @@ def _groups(lengths: Sequence[int]) -> list[list[int]]:
     return [sorted(group) for group in groups]
 
 
-def _restore_index(batches: Sequence[_Batch]) -> tuple[Tensor, Tensor]:
+def _restore_index(batches: Sequence[_Batch], device: torch.device) -> tuple[_Index, _Index]:
     """The index that puts the batches' tokens, laid end to end, back in the order of the row, and its inverse."""
     order = torch.cat([batch.rows for batch in batches])
-    return order.argsort(), order
+    return _index(order.argsort(), len(order), device), _index(order, len(order), device)

@@ -6,13 +6,18 @@ the sampler runs it only for the last token of each sequence.
 What it does not do: no cache of transformers' own, no padding masks, no loss.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import linear
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from zero2r1.core.errors import ModelError
 from zero2r1.models.attention import AttentionContext
@@ -23,12 +28,18 @@ def hidden_states(
     token_ids: Int[Tensor, " T"],
     position_ids: Int[Tensor, " T"],
     context: AttentionContext,
+    *,
+    recompute: bool = False,
 ) -> Float[Tensor, "T E"]:
     """Last hidden states (after the final norm) of one row of T tokens under an attention context.
 
+    Args:
+        recompute: keep only what enters each layer, and run the layer once more in the backward pass (activation
+            checkpointing). The same numbers.
+
     Raises:
         ModelError: a position lies beyond the model's sliding attention window, where our attention would look
-            further back than the model was trained to.
+            further back than the model was trained to; or `recompute` for a model without layers that allow it.
     """
     window = attention_window(model)
     if window is not None and int(position_ids.max()) >= window:
@@ -39,10 +50,37 @@ def hidden_states(
             why="zero2r1 has no sliding-window attention: beyond the window its results would be wrong",
             fix=f"keep prompt + max_new_tokens within {window} tokens, or use a model without a window",
         )
-    output = model.base_model(
-        input_ids=token_ids[None], position_ids=position_ids[None], use_cache=False, attention_context=context
-    )
+    with _recomputing(model) if recompute else nullcontext():
+        output = model.base_model(
+            input_ids=token_ids[None], position_ids=position_ids[None], use_cache=False, attention_context=context
+        )
     return output.last_hidden_state[0]
+
+
+@contextmanager
+def _recomputing(model: PreTrainedModel) -> Iterator[None]:
+    """Inside, a layer's forward keeps its input only.
+
+    Ours: transformers' own switch works in training mode alone, which would also switch dropout and router noise on.
+    No random state is kept, since nothing is drawn.
+    """
+    layers = [module for module in model.base_model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    if not layers:
+        raise ModelError(
+            "Z202",
+            "activation checkpointing needs layers that can be computed again",
+            where=type(model).__name__,
+            why="transformers marks no layer of this architecture so",
+            fix="learner.activation_checkpointing=false and fewer learner.micro_tokens",
+        )
+    try:
+        for layer in layers:
+            again = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
+            layer.__dict__["forward"] = again  # before the class's own in the order of lookup
+        yield
+    finally:
+        for layer in layers:
+            layer.__dict__.pop("forward", None)
 
 
 def attention_window(model: PreTrainedModel) -> int | None:
@@ -71,14 +109,28 @@ class Head:
     softcap: float | None = None
     """c of Gemma's final_logit_softcapping, in logits."""
 
-    def logits(self, hidden: Float[Tensor, "N E"]) -> Float[Tensor, "N V"]:
-        """Logits in float32. The matrix product runs in the dtype of `hidden`."""
+    def logits(self, hidden: Float[Tensor, "N E"], out: Float[Tensor, "N V"] | None = None) -> Float[Tensor, "N V"]:
+        """Logits in float32, or in float64 for float64 `hidden`. The matrix product runs in the dtype of `hidden`.
+
+        `out` takes them, in their dtype and without a gradient; asking the system for memory of this size again and
+        again costs a third of the time.
+        """
         weight, bias = self.weight.to(hidden.dtype), None if self.bias is None else self.bias.to(hidden.dtype)
-        logits = linear(hidden, weight, bias).float()
+        if out is None:
+            logits = linear(hidden, weight, bias)
+            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        elif out.dtype != hidden.dtype:
+            logits = out.copy_(linear(hidden, weight, bias))
+        elif bias is None:
+            logits = torch.mm(hidden, weight.t(), out=out)
+        else:
+            logits = torch.addmm(bias, hidden, weight.t(), out=out)
         if self.scale != 1.0:
-            logits = logits * self.scale
+            logits = logits * self.scale if out is None else logits.mul_(self.scale)
         if self.softcap is not None:
-            logits = torch.tanh(logits / self.softcap) * self.softcap
+            if out is None:
+                return torch.tanh(logits / self.softcap) * self.softcap
+            logits.div_(self.softcap).tanh_().mul_(self.softcap)
         return logits
 
 

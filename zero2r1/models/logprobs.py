@@ -15,7 +15,8 @@ from torch import Tensor
 from zero2r1.models.forward import Head
 
 MAX_LOGITS = 2**24
-"""Ours: at most this many logits exist at once (64 MiB in float32), whatever the vocabulary."""
+"""Ours: at most this many logits are in a chunk (64 MiB in float32), whatever the vocabulary; two arrays of the chunk's
+size live at once, with a soft cap up to four."""
 
 
 def token_logprobs(
@@ -42,7 +43,7 @@ def token_logprobs(
         chunk: rows of logits made at once; fewer where chunk * V would exceed MAX_LOGITS.
 
     Returns:
-        logprobs [N] and entropy [N], float32; the entropy carries no gradient.
+        logprobs [N] and entropy [N], float32 (float64 where `hidden` is); the entropy carries no gradient.
 
     Raises:
         ValueError: temperature or chunk is not positive.
@@ -75,16 +76,13 @@ class _TokenLogprobs(torch.autograd.Function):
         rows: int,
     ) -> tuple[Tensor, Tensor]:
         head = Head(weight.to(hidden.dtype), bias, scale, softcap)
-        size = (hidden.shape[0],)
-        logprobs, entropy, normaliser = (hidden.new_empty(size, dtype=torch.float32) for _ in range(3))
-        for start in range(0, hidden.shape[0], rows):
+        scores, odds = _room(hidden, weight, rows), _room(hidden, weight, rows)
+        logprobs, entropy, normaliser = (scores.new_empty(len(hidden)) for _ in range(3))
+        for start in range(0, len(hidden), rows):
             piece = slice(start, start + rows)
-            scores = _over(head.logits(hidden[piece]), temperature)
-            normaliser[piece] = scores.logsumexp(-1)
-            scores.sub_(normaliser[piece, None])  # log p
-            logprobs[piece] = scores.gather(-1, targets[piece, None])[:, 0]
-            # p log p is 0 where p is 0 and log p is -inf
-            entropy[piece] = scores.exp().mul_(scores).nan_to_num_(nan=0.0).sum(-1).neg_()
+            size = len(hidden[piece])
+            _over(head.logits(hidden[piece], out=scores[:size]), temperature)
+            logprobs[piece], entropy[piece], normaliser[piece] = _read(scores[:size], targets[piece], odds[:size])
         ctx.save_for_backward(hidden, weight, bias, targets, normaliser)
         ctx.settings = (scale, softcap, temperature, rows)
         ctx.mark_non_differentiable(entropy)
@@ -98,24 +96,55 @@ class _TokenLogprobs(torch.autograd.Function):
         needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         compute_weight = weight.to(hidden.dtype)
         head = Head(compute_weight, bias, scale, softcap)
+        room = _room(hidden, weight, rows)
         grad_hidden = torch.empty_like(hidden) if needs_hidden else None
-        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if needs_weight else None
-        grad_bias = torch.zeros_like(bias, dtype=torch.float32) if needs_bias else None
-        for start in range(0, hidden.shape[0], rows):
+        grad_weight = torch.zeros_like(weight, dtype=room.dtype) if needs_weight else None
+        grad_bias = torch.zeros_like(bias, dtype=room.dtype) if needs_bias else None
+        # d loss / d (hidden weight^T + bias) = factor * (p - onehot) * slope. The factor of a token is applied to E
+        # numbers, not to V.
+        factor = gradient[:, None] * (-scale / temperature)
+        for start in range(0, len(hidden), rows):
             piece = slice(start, start + rows)
-            logits = head.logits(hidden[piece])
-            slope = _slope(logits, softcap, scale / temperature)
-            pull = _over(logits, temperature).sub_(normaliser[piece, None]).exp_()  # softmax
-            pull.mul_(-gradient[piece, None])
-            pull.scatter_add_(-1, targets[piece, None], gradient[piece, None])  # d loss / d scores = g (onehot - p)
-            step = pull.mul_(slope).to(hidden.dtype)  # d loss / d (hidden weight^T + bias)
+            logits = head.logits(hidden[piece], out=room[: len(hidden[piece])])
+            slope = None if softcap is None else 1.0 - (logits / softcap).square()  # tanh' = 1 - tanh^2
+            away = _over(logits, temperature).sub_(normaliser[piece, None]).exp_()  # p
+            away.scatter_add_(-1, targets[piece, None], away.new_full((len(away), 1), -1.0))
+            if slope is not None:
+                away.mul_(slope)
+            step = away.to(hidden.dtype)
             if grad_hidden is not None:
-                torch.mm(step, compute_weight, out=grad_hidden[piece])
+                grad_hidden[piece] = (step @ compute_weight).mul_(factor[piece])
             if grad_weight is not None:
-                _add_product(grad_weight, step.t(), hidden[piece])
+                _add_product(grad_weight, step.t(), (hidden[piece] * factor[piece]).to(hidden.dtype))
             if grad_bias is not None:
-                grad_bias.add_(step.sum(0))
+                grad_bias.addmv_(away.t(), factor[piece, 0])
         return grad_hidden, _as(grad_weight, weight), _as(grad_bias, bias), None, None, None, None, None
+
+
+def _room(hidden: Tensor, weight: Tensor, rows: int) -> Tensor:
+    """Memory for one chunk of logits, used again for every chunk: [rows, V] in float32, or float64 if `hidden` is."""
+    dtype = torch.promote_types(hidden.dtype, torch.float32)
+    return hidden.new_empty((min(rows, len(hidden)), weight.shape[0]), dtype=dtype)
+
+
+def _read(scores: Tensor, targets: Tensor, room: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-probability, entropy and log-normaliser of each row of scores [n, V]; `scores` and `room` are overwritten.
+
+    With m = max_v z_v, d = z - m, e = exp d, s = sum_v e_v:
+
+        normaliser = m + log s,   logprob = d_target - log s,   entropy = log s - (sum_v e_v d_v) / s
+
+    All terms of the entropy have one sign, so nothing cancels.
+    """
+    top = scores.amax(-1, keepdim=True)
+    odds = torch.exp(scores.sub_(top), out=room)
+    total = odds.sum(-1)
+    weighed = torch.linalg.vecdot(odds, scores)
+    if bool(weighed.isnan().any()):  # a word without a chance: 0 * -inf counts 0
+        weighed = odds.mul_(scores).nan_to_num_(nan=0.0).sum(-1)
+    log_total = total.log()
+    logprobs = scores.gather(-1, targets[:, None])[:, 0] - log_total
+    return logprobs, log_total - weighed / total, top[:, 0] + log_total
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
@@ -132,10 +161,3 @@ def _as(gradient: Tensor | None, parameter: Tensor | None) -> Tensor | None:
 
 def _over(logits: Tensor, temperature: float) -> Tensor:
     return logits if temperature == 1.0 else logits.div_(temperature)
-
-
-def _slope(logits: Tensor, softcap: float | None, factor: float) -> Tensor | float:
-    """d score / d (hidden weight^T + bias): factor, times 1 - (logits / softcap)^2 under a cap (tanh' = 1 - tanh^2)."""
-    if softcap is None:
-        return factor
-    return (1.0 - (logits / softcap).square()).mul_(factor)

@@ -1,7 +1,7 @@
 """Two expressions compared shape by shape; math-verify is asked only about single values that look equal.
 
     set, list of solutions   as many elements, in any order, each matched once
-    tuple, interval          the same brackets, the same ends in the same order
+    tuple, interval, ratio   the same brackets, the same ends in the same order; 3:2 may be written 3/2
     matrix                   the same rows and columns, entry by entry
     equation                 the same up to a constant factor that is not 0, else the same solutions
     value                    not provably different (`numeric.py`), worked out, and equal by math-verify
@@ -18,11 +18,12 @@ from fractions import Fraction
 from itertools import pairwise
 
 from zero2r1.core.types import Verdict
-from zero2r1.rewards.formula import Node, families, is_unfinished, names, read_formula
+from zero2r1.rewards.formula import Node, families, names, read_formula
 from zero2r1.rewards.numeric import NoValue, Value, differ, evaluate, is_apart, is_huge, points
 from zero2r1.rewards.pool import Grade
 from zero2r1.rewards.structures import INFINITY, MINUS_INFINITY, Kind, Shape
 from zero2r1.rewards.tidy import packed
+from zero2r1.rewards.unfinished import is_unfinished
 
 Compare = Callable[[str, str], Grade]
 RIGHT = Grade(Verdict.RIGHT)
@@ -43,6 +44,8 @@ def compare_shapes(reference: Shape, answer: Shape, value: Compare, equal: Compa
     if kinds == (Kind.NAMED, Kind.NAMED) and _are_one_name(reference.names[0], answer.names[0]):
         return compare_shapes(reference.parts[0], answer.parts[0], value, equal)
     if reference.kind in SIDES and answer.kind in SIDES:
+        if answer.kind is Kind.EQUATION and _is_constant(reference):
+            return _wrong("an equation that was not solved")
         return _equations(reference, answer, equal)
     if answer.kind is Kind.NAMED and reference.kind in VALUED:
         return compare_shapes(reference, answer.parts[0], value, equal)
@@ -115,6 +118,9 @@ def _alike(reference: Shape, answer: Shape) -> tuple[Shape, Shape]:
     kinds = (reference.kind, answer.kind)
     if reference.kind is Kind.SET and len(reference.parts) == 1 and answer.kind is Kind.VALUE:
         return reference.parts[0], answer
+    if reference.brackets == "::" and len(reference.parts) == 2 and answer.kind is Kind.VALUE:
+        above, below = (part.text for part in reference.parts)
+        return Shape(Kind.VALUE, f"\\frac{{{above}}}{{{below}}}"), answer
     if kinds == (Kind.TUPLE, Kind.RECORD):
         return reference, _as_tuple(answer)
     if kinds == (Kind.RECORD, Kind.TUPLE):
@@ -148,9 +154,18 @@ def _as_union(shape: Shape) -> Shape:
     return Shape(Kind.UNION, shape.text, tuple(intervals))
 
 
+def _is_constant(shape: Shape) -> bool:
+    """A name whose value is one number: an equation was solved to find it."""
+    if shape.kind is not Kind.NAMED or shape.parts[0].kind is not Kind.VALUE:
+        return False
+    formula = read_formula(shape.parts[0].text)
+    return formula is not None and not names(formula)
+
+
 def _are_one_name(first: str, second: str) -> bool:
-    """The same name, or a function and what it is commonly called: `f(x)` and `y`."""
-    return first == second or ("(" in (first[1:2], second[1:2]) and {first[:1], second[:1]} <= set("fghy"))
+    """The same name, or a function and what it is commonly called: `f(x)` and `y`; a derivative is another one."""
+    is_called = "(" in (first[1:2], second[1:2]) and {first[1:2], second[1:2]} <= {"(", ""}
+    return first == second or (is_called and {first[:1], second[:1]} <= set("fghy"))
 
 
 def compare_values(reference: str, answer: str, equal: Compare) -> Grade:

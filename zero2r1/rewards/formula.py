@@ -8,7 +8,8 @@
 A text outside this grammar is no formula here (None): relations, lists, words, sums with \\sum, factorials, primes. The
 strict rules for expressions lean on that: what cannot be read cannot be judged equal by accident.
 
-What is not here: evaluation (`numeric.py`), sets and equations (`structures.py`).
+What is not here: evaluation (`numeric.py`), what counts as worked out (`unfinished.py`), sets and equations
+(`structures.py`).
 """
 
 import re
@@ -81,29 +82,6 @@ def families(node: Node) -> frozenset[int]:
     return own.union(*(families(arg) for arg in node.args)) if node.args else own
 
 
-def is_unfinished(node: Node) -> bool:
-    """Whether arithmetic on plain numbers was left undone somewhere: `2^2`, `3+9`, `4/2`, `2 * 3x`, `x+0`.
-
-    Ours: an answer must not restate the question, and a calculation is what is most often asked for.
-    """
-    plain = [arg for arg in node.args if literal(arg) is not None]
-    match node.kind:
-        case "add" | "mul":
-            neutral = 0 if node.kind == "add" else 1
-            undone = len(plain) > 1 or any(literal(arg) == neutral for arg in plain)
-        case "abs":
-            undone = not names(node)
-        case "div":
-            undone = len(plain) == 2 and literal(node) is None
-        case "pow":
-            undone = len(plain) == 2 and literal(node.args[1]) in (0, 1, *range(2, 10**4), *range(-(10**3), 0))
-        case "root":
-            undone = _is_exact_root(node)
-        case _:
-            undone = False
-    return undone or any(is_unfinished(arg) for arg in node.args)
-
-
 def literal(node: Node) -> Fraction | None:
     """The value of a number as one writes a result: 3, -3, 0.5, 3/4 in lowest terms; None for anything else."""
     if node.kind == "number":
@@ -118,24 +96,6 @@ def literal(node: Node) -> Fraction | None:
         if top.denominator == bottom.denominator == 1 and bottom > 1 and gcd(top.numerator, bottom.numerator) == 1:
             return top / bottom
     return None
-
-
-def _is_exact_root(node: Node) -> bool:
-    value, degree = literal(node.args[0]), literal(node.args[1])
-    if value is None or degree is None or degree.denominator != 1 or not 2 <= degree <= 64 or value < 0:
-        return False
-    return all(_has_root(part, int(degree)) for part in (value.numerator, value.denominator))
-
-
-def _has_root(whole: int, degree: int) -> bool:
-    low, high = 0, 1 << (whole.bit_length() // degree + 1)
-    while low < high:
-        middle = (low + high) // 2
-        if middle**degree < whole:
-            low = middle + 1
-        else:
-            high = middle
-    return low**degree == whole
 
 
 class _Parser:

@@ -6,7 +6,8 @@ Aggregations, over the S rows of a mini-batch that are not masked, |o_i| the res
     token_mean     weight = 1 / sum_i |o_i|       mean over all tokens
     constant       weight = 1 / (S * cap)         sum over tokens, divided by a constant: the length cap
 
-A row without variance counts in S and in sum |o_i|; a masked row does not exist here.
+A row without variance counts in S and in sum |o_i|, and without a KL term is marked as having no gradient; a masked row
+does not exist here.
 
 What it does not do: advantages (`rl/advantage.py`), and cutting into micro-batches (the learner).
 """
@@ -61,11 +62,14 @@ def to_batch(
     ]
     lengths = [len(row.scored.completion.token_ids) for row, _ in kept]
     weights = token_weights(lengths, aggregation=config.aggregation, max_new_tokens=max_new_tokens)
-    rows = tuple(_row(row, weight, streams) for (row, streams), weight in zip(kept, weights, strict=True))
+    rows = tuple(
+        _row(row, weight, streams, has_gradient=config.kl_coef > 0 or row.advantage != 0.0)
+        for (row, streams), weight in zip(kept, weights, strict=True)
+    )
     return Batch(rows=rows, temperature=config.temperature)
 
 
-def _row(credited: Credited, weight: float, extra: dict[str, Tensor]) -> Row:
+def _row(credited: Credited, weight: float, extra: dict[str, Tensor], *, has_gradient: bool) -> Row:
     completion = credited.scored.completion
     start, end = len(completion.prompt_token_ids), len(completion.prompt_token_ids) + len(completion.token_ids)
     is_response = torch.arange(end) >= start
@@ -79,4 +83,5 @@ def _row(credited: Credited, weight: float, extra: dict[str, Tensor]) -> Row:
         loss_mask=is_response,
         weights=torch.where(is_response, weight, 0.0),
         streams=streams,
+        has_gradient=has_gradient,
     )
