@@ -2,7 +2,7 @@
 
 A text is a plain number or it is not: `41 = 42`, `6*7`, `41 or 42` and `42 km` are not; `$42`, `42°`, 四十二, 4.2万 and
 `1 1/2` are. `84/2` is one that was not worked out. Values are `fractions.Fraction`, so 0.1 is one tenth and 1/3 is not
-0.333333.
+0.333333 but 0.\\overline{3}.
 
 What is not here: units (`units.py`), English number words, complex numbers, expressions (`math_answer.py`).
 """
@@ -28,12 +28,16 @@ LEAD_IN = re.compile(
     re.IGNORECASE,
 )
 VARIABLE = re.compile(r"(?:[A-Za-z]|\\(?:theta|alpha|beta|lambda|mu|phi))\s*=\s*(?=[^=\s])")
-DEGREES = re.compile(r"\s*(?:°|\^\s*\\circ|\^\s*\{\s*\\circ\s*\})$")
+DEGREES = re.compile(r"\s*(?:°|\\degree|\^\s*\\circ|\^\s*\{\s*\\circ\s*\}|\\text\s*\{\s*°\s*\})$")
+CURRENCY = re.compile(r"(?P<sign>[+-]?)\s*(?:\\text\s*\{\s*\\?\$\s*\}|\\?(?P<mark>[$¥￥€£]))\s*(?=\S)")
+SPACING = re.compile(r"\\(?:displaystyle|textstyle)(?![A-Za-z])|^(?:\\[,;:! ]|~)|\\[,;:! ]$")
+BOLD = re.compile(r"\\(?:boldsymbol|mathbf|textbf|bm)\s*\{([^{}]*)\}$")
 WRAPPED = re.compile(
     r"\$\$(?P<a>[^$]*)\$\$|\$(?P<b>(?:\\\$|[^$])*)\$|\\\((?P<c>.*)\\\)|\\\[(?P<d>.*)\\\]"
-    r"|\*\*(?P<e>[^*]+)\*\*|`(?P<f>[^`]+)`|\\(?:text|mathrm|mathbf|textbf)\s*\{(?P<g>[^{}]*)\}",
+    r"|\*\*(?P<e>[^*]+)\*\*|`(?P<f>[^`]+)`|\\(?:text|mathrm|mathbf|textbf|boldsymbol|bm)\s*\{(?P<g>[^{}]*)\}",
     re.DOTALL,
 )
+SEVERAL_WRAPPED = re.compile(r"\$[^$]+\$(?:\s*(?:[,;、，]\s*(?:and|or)?|and|or|和|或)\s*\$[^$]+\$)+")
 
 _INTEGER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)"
 _DECIMAL = rf"(?:{_INTEGER}(?:\.[0-9]+)?|\.[0-9]+)"
@@ -44,16 +48,21 @@ TIMES_TEN = re.compile(
 )
 QUOTIENT = re.compile(rf"{_SIGN}(?P<top>{_INTEGER})\s*/\s*(?P<bottom>{_INTEGER})")
 MIXED = re.compile(rf"{_SIGN}(?P<whole>{_INTEGER}) +(?P<top>{_INTEGER})/(?P<bottom>{_INTEGER})")
-SHORT_FRACTION = re.compile(r"\\[dt]?frac\s*([0-9])\s*([0-9])(?![0-9])")
+SHORT_FRACTION = re.compile(r"\\[dt]?frac\s*(?:([0-9])|\{\s*([0-9]+)\s*\})\s*(?:([0-9])(?![0-9])|\{\s*([0-9]+)\s*\})")
+OVER = re.compile(r"\{\s*(-?[0-9]+)\s*\\over\s*([0-9]+)\s*\}")
 PERCENT_WORD = re.compile(r"(?:\\?%|\s*\b(?:percent|per cent)|\s*\\(?:text|mathrm)\s*\{\s*(?:percent|\\?%)\s*\})$")
 THIN_SPACE = re.compile(r"\\[,;:]")
 THIN_SPACE_AS_COMMA = re.compile(r"(?<=[0-9])\\,(?=[0-9])")
 ASSIGNED = re.compile(
-    r"(?:[A-Z]{2,3}|\|[A-Z]{2}\||\\angle\s*[A-Z]{1,3}|[A-Za-z]_\{?[A-Za-z0-9]{1,2}\}?|[A-Za-z]\([A-Za-z0-9]\))"
+    r"(?:[A-Z]{2,3}|\|[A-Z]{2}\||\\angle\s*[A-Z]{1,3}|[A-Za-z]_\{?[A-Za-z0-9]{1,2}\}?|[A-Za-z]'{0,3}\([A-Za-z0-9]\)"
+    r"|\\overline\s*\{[A-Z]{2}\}|[A-Z]_\{\s*\\triangle\s*[A-Z]{3}\s*\}|\\text\s*\{\s*(?!not\b)[A-Za-z]{3,12}\s*\})"
     r"\s*=\s*(?=[^=\s])"
 )
 LATEX_FRACTION = re.compile(
     rf"{_SIGN}(?P<whole>{_INTEGER})?\s*\\[dt]?frac\s*\{{\s*(?P<inner>[+-]?)\s*(?P<top>{_INTEGER})\s*\}}\s*\{{\s*(?P<bottom>{_INTEGER})\s*\}}"
+)
+REPEATING = re.compile(
+    rf"{_SIGN}(?P<whole>{_INTEGER})\.(?P<fixed>[0-9]*)\\(?:overline|bar|dot)\s*(?:\{{(?P<period>[0-9]+)\}}|(?P<digit>[0-9]))"
 )
 
 
@@ -83,6 +92,8 @@ def undress(text: str) -> str:
             text = text[lead_in.end() :].strip()
         if (wrapped := WRAPPED.fullmatch(text)) is not None:
             text = next(inner for inner in wrapped.groups() if inner is not None).strip()
+        elif SEVERAL_WRAPPED.fullmatch(text) is not None:
+            text = text.replace("$", "")
         if text == before:
             break
     return text
@@ -97,10 +108,11 @@ def parse_number(text: str) -> Number | None:
     if not text or len(text) > MAX_ANSWER_CHARS:
         return None
     if "\\" in text or "{" in text:
+        text = BOLD.sub(r"\1", SPACING.sub("", text).strip())
         text = text.replace(",\\!", ",").replace("{,}", ",").replace("\\!", "")
         text = THIN_SPACE.sub("", THIN_SPACE_AS_COMMA.sub(",", text))
         text = text.replace("\\left(", "(").replace("\\right)", ")")
-        text = SHORT_FRACTION.sub(r"\\frac{\1}{\2}", text)
+        text = SHORT_FRACTION.sub(_full_fraction, OVER.sub(r"\\frac{\1}{\2}", text))
     text, is_percent = _without_percent(_without_currency(_without_variable(DEGREES.sub("", text))))
     if (plain := DECIMAL.fullmatch(text)) is not None:
         return Number(_scaled(plain, Fraction(_digits(plain["number"]))), is_percent, True)
@@ -113,6 +125,10 @@ def parse_number(text: str) -> Number | None:
         return _fraction(mixed["sign"], whole, top, bottom, is_percent)
     if (latex := LATEX_FRACTION.fullmatch(text)) is not None:
         return _latex_fraction(latex, is_percent)
+    if (repeating := REPEATING.fullmatch(text)) is not None:
+        period = repeating["period"] or repeating["digit"]
+        value = repeating_decimal(int(_digits(repeating["whole"])), repeating["fixed"], period)
+        return Number(-value if repeating["sign"] == "-" else value, is_percent, True)
     if (scientific := TIMES_TEN.fullmatch(text)) is not None:
         mantissa = Fraction(_digits(scientific["number"]))
         return Number(_scaled(scientific, mantissa), is_percent, 1 <= mantissa < 10)
@@ -124,9 +140,29 @@ def _without_variable(text: str) -> str:
     return text if named is None else text[named.end() :].strip()
 
 
+def repeating_decimal(whole: int, fixed: str, period: str) -> Fraction:
+    """The value of a decimal whose last digits repeat for ever.
+
+        whole + (int(fixed period) - int(fixed)) / (10^len(fixed) (10^len(period) - 1))
+
+    Ours: the sum of the geometric series.
+
+    Args:
+        whole: in front of the point.
+        fixed: digits behind the point that do not repeat; may be empty.
+        period: the digits that do, at least one.
+    """
+    top = int(fixed + period) - int(fixed or "0")
+    return whole + Fraction(top, 10 ** len(fixed) * (10 ** len(period) - 1))
+
+
+def _full_fraction(short: re.Match[str]) -> str:
+    return f"\\frac{{{short[1] or short[2]}}}{{{short[3] or short[4]}}}"
+
+
 def _without_currency(text: str) -> str:
-    bare = text.removeprefix("\\")
-    return bare[1:].lstrip() if bare[:1] in ("$", "¥", "￥", "€", "£") else text
+    mark = CURRENCY.match(text)
+    return text if mark is None else mark["sign"] + text[mark.end() :]
 
 
 def _without_percent(text: str) -> tuple[str, bool]:

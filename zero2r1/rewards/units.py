@@ -2,13 +2,15 @@
 
 The list is closed. A word that is not on it spoils the answer, and no word on it multiplies: `42 million`, `42万`,
 `42 dozen`, `42x` and `42!` never pass for 42. A unit of one letter needs a space or `\\text{}` in front, because
-`42m` may be 42 times m. Currency signs in front of a number are read in `numerals.py`.
+`42m` may be 42 times m. A currency sign in front of a number and a degree sign behind it are units too.
 
 What is not here: conversion. `42 km` and `42000 m` are different answers.
 """
 
 import re
 from types import MappingProxyType
+
+from zero2r1.rewards.numerals import CURRENCY, DEGREES
 
 _SAME = (
     "km kilometer kilometers kilometre kilometres 千米 公里",
@@ -58,6 +60,7 @@ _SAME = (
 )
 _COUNTED = (
     "people persons person students student children child boys girls men women workers teachers friends members "
+    "cup player box bag piece slice book page pencil apple orange egg ticket cookie game card "
     "players apples oranges bananas eggs cookies cakes candies marbles balls cards books pages pencils pens stamps "
     "coins toys flowers trees birds dogs cats fish cows chickens horses cars buses seats tickets boxes bags bottles "
     "cups glasses rooms houses points goals games times ways steps rows columns sides edges vertices faces pieces "
@@ -73,6 +76,10 @@ _POWERS = MappingProxyType({"2": "^2", "3": "^3", "²": "^2", "³": "^3"})
 
 _WRAPPER = re.compile(r"\\(?:text|mathrm|textrm|mbox|rm|operatorname)\s*\{([^{}]*)\}")
 _WRAPPED_TAIL = re.compile(r"(?:\\[,;: ]|\s)*\\(?:text|mathrm|textrm|mbox)\s*\{([^{}]*)\}\s*(\^\s*\{?\s*[23]\s*\}?)?$")
+_CURRENCIES = MappingProxyType({"$": "dollar", "¥": "yuan", "￥": "yuan", "€": "euro", "£": "lb"})
+"""Sign -> unit; a pound of money and one of weight share their word."""
+_CELSIUS = re.compile(r"(?:\^\s*\{?\s*\\circ\s*\}?|°|\\degree)\s*(?:\\(?:text|mathrm)\s*\{\s*([CF])\s*\}|([CF])$)")
+_WRAPPED_VALUE = re.compile(r"\$([^$]+)\$(?=\s*[^\s$])")
 _SPACE = re.compile(r"\\[,;:! ]|\\q?quad(?![A-Za-z])|~|\s+")
 _TAIL = re.compile(
     r"(?P<word>[A-Za-z°℃℉]+|[\u4e00-\u9fff]+)\s*\.?(?:\s*\^\s*\{?\s*(?P<power>[23])\s*\}?|(?P<raised>[²³]))?"
@@ -123,6 +130,7 @@ def without_unit(text: str) -> tuple[str, str | None]:
     Args:
         text: undressed.
     """
+    text = _CELSIUS.sub(lambda sign: f" °{sign[1] or sign[2]}", _WRAPPED_VALUE.sub(r"\1", text, count=1))
     bare = _SPACE.sub(" ", _WRAPPER.sub(r" \1", text)).strip()
     for at in _word_starts(bare):
         name = unit_name(bare[at:])
@@ -145,6 +153,25 @@ def without_wrapped_unit(text: str) -> tuple[str, str | None]:
         return text, None
     name = unit_name(found[1] + (found[2] or ""))
     return (text, None) if name is None else (text[: found.start()].rstrip(), name)
+
+
+def sign_of_unit(text: str) -> str | None:
+    """The unit that a sign writes: `$42` is in dollars, `42^\\circ` in degrees. None without a sign.
+
+    Args:
+        text: undressed, a number without the words of a unit.
+    """
+    named = text.rpartition("=")[2].strip()
+    if (currency := CURRENCY.match(named)) is not None:
+        return _CURRENCIES[currency["mark"] or "$"]
+    return "degree" if DEGREES.search(named) is not None else None
+
+
+def is_other_unit(said: str | None, wanted: str | None) -> bool:
+    """Whether two units contradict each other. No unit contradicts none; a degree sign may stand for 20 °C."""
+    if said is None or wanted is None or said == wanted:
+        return False
+    return not (said == "degree" and wanted.startswith("°"))
 
 
 def _word_starts(text: str) -> list[int]:
