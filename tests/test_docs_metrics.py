@@ -7,7 +7,8 @@ from pathlib import Path
 from zero2r1.core.codes import CODES
 from zero2r1.evals.result import VALUES
 
-METRIC = re.compile(r"(reward|length|entropy|kl|ratio|clip|gap|nll|time|rollout|memory|monitor|heldout|sandbox)/[a-z_]+|tokens_per_s")
+ROOMS = "reward|length|entropy|kl|ratio|clip|gap|nll|time|rollout|memory|monitor|heldout|sandbox"
+METRIC = re.compile(rf"({ROOMS})/[a-z_]+|tokens_per_s")
 PLAIN = ("loss", "grad_norm", "lr", "tokens", "nonfinite", "epoch", "accuracy", "reflective_words")
 NOT_SHOWN = {"clip/mean", "kl/max", "entropy/max", "ratio/max", "clip/max"}
 """Names inside the learner; the log has `clip/frac` for the first, and no maxima but the gap's."""

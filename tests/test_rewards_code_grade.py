@@ -197,3 +197,14 @@ def test_a_reference_without_a_problem_needs_no_sandbox():
     assert grader.grade(prompt_of("no json"), F, Dialect.PLAIN).verdict is ERROR
     grader.close()
     assert SimpleNamespace(**grader.config.model_dump()).scoring == "all"
+
+
+def test_a_result_that_no_reply_can_hold_judges_nobody(sandbox):
+    long = "x" * (3 * 2**20)  # beyond the 2 MiB of a reply
+    grade = grade_program("def f(n): return 'x' * n", function((f"[{len(long)}]", repr(long))), sandbox)
+    assert grade.verdict is ERROR
+    assert "larger than any reply" in grade.note
+    longer = long * 3  # beyond the 8 MiB of an output
+    assert grade_program(f"print('x' * {len(longer)})", stdin(("", longer)), sandbox).verdict is ERROR
+    fits = long * 2
+    assert grade_program(f"print('x' * {len(fits)})", stdin(("", fits)), sandbox).verdict is RIGHT

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zero2r1.rewards.formula import families, has_constant, literal, names, read_formula
-from zero2r1.rewards.unfinished import is_unfinished
 from zero2r1.rewards.numeric import NoValue, differ, evaluate, is_huge, points
 from zero2r1.rewards.tidy import hidden_character, latexed, packed, tidy
+from zero2r1.rewards.unfinished import is_unfinished
 
 
 def tree(text):
@@ -75,7 +75,9 @@ def test_names_are_free_and_constants_are_not():
 @pytest.mark.parametrize(
     "text",
     ["2^2", "3+9", "4/2", r"\frac{4}{2}x", "2*3x", "x+0", "1*x", r"\sqrt{4}", r"\sqrt{\frac{1}{4}}", r"\sqrt[3]{27}x",
-     "|2|", "(1+1)x", "x^{2+1}", r"2^{-1}\pi"],
+     "|2|", "(1+1)x", "x^{2+1}", r"2^{-1}\pi", "3x+2x", r"9\pi-4\pi", r"2\sqrt{3}+\sqrt{3}", "xy-2yx",
+     r"\frac{10\pi}{2}", r"\frac{4x}{6y}", "0y", "(1-i)^2", "2i^3", "(1+i)(2-i)", r"\frac{2}{i}",
+     r"\frac{x}{2}+\frac{x}{3}"],
 )  # fmt: skip
 def test_arithmetic_left_undone_is_seen(text):
     assert is_unfinished(tree(text))
@@ -84,10 +86,19 @@ def test_arithmetic_left_undone_is_seen(text):
 @pytest.mark.parametrize(
     "text",
     ["2x+1", r"\frac{3}{4}x", r"\sqrt{12}", r"\frac{\sqrt{3}}{3}", "(x+1)^2", r"\frac{-1}{2}", "-3", "0.5", "2^n",
-     "x^2", r"3^{-\frac{1}{2}}", r"2\frac{1}{2}"],
+     "x^2", r"3^{-\frac{1}{2}}", r"2\frac{1}{2}", "x^2+2x", r"\sqrt{2}+\sqrt{3}", r"\frac{6}{\sqrt{3}}",
+     r"(1+\sqrt{2})^2", "x(x+2)+1", r"\frac{1+i}{2}", "3-2i", "e^{2i}", r"\frac{1}{z-i}", r"\pi+2k\pi",
+     r"\frac{n(n+1)}{2}"],
 )  # fmt: skip
 def test_a_finished_formula_is_left_alone(text):
     assert not is_unfinished(tree(text))
+
+
+def test_a_called_function_is_no_product():
+    assert read_formula("2f(0)") is None  # 2 * f * 0 would equal every other multiple of f(0)
+    assert read_formula("g(3)+1") is None
+    assert read_formula("f(x+1)") is not None
+    assert read_formula("n(0)") is not None
 
 
 def test_a_literal_is_a_number_as_a_result_is_written():

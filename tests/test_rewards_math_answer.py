@@ -203,3 +203,26 @@ def test_plain_numbers_are_judged_five_thousand_times_a_second(root):
     # In a process of its own, because type checks at run time make every call here several times slower.
     finished = subprocess.run([sys.executable, "-c", SPEED], cwd=root, capture_output=True, text=True, check=True)
     assert float(finished.stdout) > 5000
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer"),
+    [
+        (r"\gcd(k, p-1)", r"\gcd(k, p+1)"),
+        ("f'(0)", "f''(0)"),
+        (r"\frac{\partial f}{\partial x}", r"\frac{\partial f}{\partial y}"),
+        (r"\lfloor x\rfloor", r"\lfloor w\rfloor"),
+    ],
+)
+def test_what_math_verify_skips_over_is_never_right_by_its_word(reference, answer):
+    assert verdict(answer, reference, EXPRESSION, say_right) is Verdict.ERROR
+    assert verdict(reference, reference, EXPRESSION) is Verdict.RIGHT
+
+
+def test_a_bound_name_may_be_another():
+    assert verdict(r"\sum_{i=1}^n i^2", r"\sum_{k=1}^n k^2", EXPRESSION, say_right) is Verdict.RIGHT
+
+
+def test_two_units_in_one_answer_are_no_measure():
+    assert verdict("$12 kg", "12", NUMBER) is Verdict.WRONG
+    assert verdict("$12 dollars", "12", NUMBER) is Verdict.RIGHT

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zero2r1.rewards.numerals import parse_number, undress
+from zero2r1.rewards.numerals import parse_number, repeating_decimal, undress
+from zero2r1.rewards.units import is_other_unit, sign_of_unit
 
 VALUES = {
     "42": Fraction(42),
@@ -29,6 +30,15 @@ VALUES = {
     r"\tfrac{-3}{4}": Fraction(-3, 4),
     r"-\frac{-3}{4}": Fraction(3, 4),
     r"1\frac{1}{2}": Fraction(3, 2),
+    r"0.\overline{3}": Fraction(1, 3),
+    r"-1.1\overline{6}": Fraction(-7, 6),
+    r"0.\dot{9}": Fraction(1),
+    r"\frac{1}3": Fraction(1, 3),
+    r"{3 \over 4}": Fraction(3, 4),
+    r"\displaystyle 42": Fraction(42),
+    r"x = \boldsymbol{42}": Fraction(42),
+    r"-\$42": Fraction(-42),
+    "答：42": Fraction(42),
     "1e3": Fraction(1000),
     "1.5e-2": Fraction(3, 200),
     r"1.5 \times 10^{3}": Fraction(1500),
@@ -117,3 +127,28 @@ def test_every_integer_reads_as_itself_however_it_is_written(value):
 @given(st.text(max_size=250))
 def test_reading_any_text_never_raises(text):
     parse_number(undress(text))
+
+
+def test_a_repeating_decimal_is_the_sum_of_its_series():
+    assert repeating_decimal(0, "", "45") == Fraction(5, 11)  # 45/99
+    assert repeating_decimal(1, "1", "6") == Fraction(7, 6)  # 1 + (16 - 1)/90 = 1 + 1/6
+    assert repeating_decimal(0, "08", "3") == Fraction(1, 12)  # (83 - 8)/900 = 75/900
+
+
+def test_a_sign_is_a_unit_that_others_may_contradict():
+    assert [sign_of_unit(text) for text in ("$42", "-\\$42", "x = €42", "¥42", r"42^\circ", "42")] == [
+        "dollar", "dollar", "euro", "yuan", "degree", None,
+    ]  # fmt: skip
+    assert is_other_unit("euro", "dollar")
+    assert is_other_unit("cm", "degree")
+    assert not is_other_unit(None, "dollar")
+    assert not is_other_unit("dollar", None)
+    assert not is_other_unit("degree", "°C")
+    assert is_other_unit("°F", "°C")
+
+
+def test_a_megabyte_of_blanks_costs_nothing():
+    """`undress` sees whole replies: two patterns of blanks side by side would take hours here."""
+    text = "$1$," + " " * 2**20 + "x"
+    assert undress(text) == text
+    assert undress("$1$, $2$ and $3$") == "1, 2 and 3"

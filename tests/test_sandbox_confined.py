@@ -50,6 +50,7 @@ def sandbox(folder: Path) -> Iterator[Sandbox]:
     ("program", "status", "code", "stdout"),
     [
         ("print(1)", Status.EXITED, 0, b"1\n"),
+        ("exit(5)", Status.EXITED, 5, b""),
         ("import sys; sys.exit(4)", Status.EXITED, 4, b""),
         ("1 / 0", Status.EXITED, 1, b""),
         ("not python", Status.EXITED, 1, b""),

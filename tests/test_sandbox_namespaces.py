@@ -38,6 +38,8 @@ def test_a_program_runs_as_main(sandbox):
 @pytest.mark.parametrize(
     ("program", "code", "stderr"),
     [
+        ("exit()", 0, b""),
+        ("quit(6)", 6, b""),
         ("import sys; sys.exit()", 0, b""),
         ("import sys; sys.exit(7)", 7, b""),
         ("import sys; sys.exit(-1)", 255, b""),

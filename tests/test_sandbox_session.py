@@ -31,6 +31,7 @@ def sandbox():
     [
         ("print(1)", Status.EXITED, 0, None),
         ("raise SystemExit(3)", Status.EXITED, 3, None),
+        ("quit(4)", Status.EXITED, 4, None),
         ("1/0", Status.EXITED, 1, None),
         ("import os; os.abort()", Status.SIGNALLED, None, 6),
         ("while True: pass", Status.CPU, None, 9),

@@ -30,6 +30,7 @@ INVERSE = frozenset(["arcsin", "arccos", "arctan", "arccot"])
 HYPERBOLIC = frozenset(["sinh", "cosh", "tanh", "coth"])
 LOGARITHMS = frozenset(["ln", "log", "lg"])
 FUNCTIONS = TRIGONOMETRIC | INVERSE | HYPERBOLIC | LOGARITHMS | {"exp"}
+CALLED = frozenset("fghFGH")
 FAMILIES = (TRIGONOMETRIC | INVERSE, HYPERBOLIC, LOGARITHMS)
 STOPS = frozenset(("", "+", "-", ")", "}", "]", "|", "*", "/"))
 
@@ -191,6 +192,8 @@ class _Parser:
             return Node("constant", name=bare)
         if token != bare and bare in FUNCTIONS:
             return self.call(bare, depth)
+        if token in CALLED and self.peek() == "(" and self.peek(1).isdigit() and self.peek(2) == ")":
+            raise NoFormula  # f(0) is a value of f, not f times 0
         if len(token) == 1 or GREEK.fullmatch(bare):
             return Node("name", name=bare + self.subscript())
         raise NoFormula

@@ -9,10 +9,10 @@ What is not here: partial credit (none is given), and finding the answer in a re
 """
 
 import re
-import unicodedata
 from collections.abc import Callable
 
 from zero2r1.core.types import AnswerKind, Verdict
+from zero2r1.rewards.choice import read_choice
 from zero2r1.rewards.countdown import CountdownProblem, check, parse_reference
 from zero2r1.rewards.expressions import compare_shapes, compare_values
 from zero2r1.rewards.formula import names, read_formula
@@ -20,17 +20,21 @@ from zero2r1.rewards.numerals import ASSIGNED, MAX_ANSWER_CHARS, VARIABLE, Numbe
 from zero2r1.rewards.pool import Grade
 from zero2r1.rewards.structures import INFINITY, MINUS_INFINITY, Kind, read_shape
 from zero2r1.rewards.tidy import hidden_character, latexed, packed
-from zero2r1.rewards.units import without_unit, without_wrapped_unit
+from zero2r1.rewards.units import is_other_unit, sign_of_unit, without_unit, without_wrapped_unit
 
 RIGHT = Grade(Verdict.RIGHT)
 INFINITE = (INFINITY, MINUS_INFINITY)
+UNREAD = (
+    ("gcd, max and their like", re.compile(r"\\(?:gcd|lcm|max|min|operatorname|partial|nabla)(?![A-Za-z])|∂")),
+    ("primes", re.compile(r"'")),
+    ("chains of equations", re.compile(r"=.*=", re.DOTALL)),
+    ("membership", re.compile(r"\\in(?![A-Za-z])|∈")),
+)
+LETTER = re.compile(r"(?<![\\A-Za-z])[A-Za-z]")
+BINDER = re.compile(r"\\(?:sum|prod|int|lim)(?![A-Za-z])")
+SPACED_SEPARATOR = re.compile(r"(?<=[,;、])(?:\s|\\[,;: ]|~|\\q?quad(?![A-Za-z]))+")
 SEPARATOR = re.compile(r"\s*[,;、]\s*|\s+")
 BRACKETS = (("(", ")"), ("[", "]"), ("{", "}"), ("\\{", "\\}"))
-CHOICE_DRESS = " \t\n.!:,;()[]{}【】「」\"'“”"
-CHOICE_LEAD_IN = re.compile(r"(?:option|choice|选项|选择|选)\s*[:(]?\s*(?=\S)", re.IGNORECASE)
-
-CHOICE_WITH_TEXT = re.compile(r"[(\[]?([A-Za-z])\s*(?:[)\]]|[.:、]|\)\s*[.:])\s*(\S.*)", re.DOTALL)
-OTHER_CHOICE = re.compile(r"(?<![A-Za-z])(?:[A-Z](?![A-Za-z])|[a-z]\s*(?:[).]|$))|\bnot\b|n't\b|[不非没]")
 ALTERNATIVES = re.compile(r"\b(?:or|and|either|maybe)\b|\\(?:lor|vee|wedge|land)(?![A-Za-z])|[或和]|还是|∨")
 UNEVALUATED = re.compile(
     r"\\(?:sum|prod|int|iint|oint|lim|limsup|liminf|binom|dbinom|tbinom|choose|gcd|lcm|max|min|sup|inf|det|Gamma"
@@ -89,7 +93,7 @@ def grade_number(said: str, reference: str) -> Grade:
         return _wrong("the answer is not one plain number")
     if number.value != expected.value or number.is_percent != expected.is_percent:
         return _wrong("another number than the reference")
-    if unit is not None and wanted_unit is not None and unit != wanted_unit:
+    if is_other_unit(unit, wanted_unit):
         return _wrong(f"another unit ({unit}) than the reference ({wanted_unit})")
     if unit is not None and number.is_percent:
         return _wrong("a percentage with a unit")
@@ -114,7 +118,7 @@ def grade_choice(answer: str, reference: str) -> Grade:
 
     The text of the option may follow its letter (`B. Paris`), as long as it names no other option.
     """
-    (expected, wanted_text), (said, text) = _choice(reference), _choice(answer)
+    (expected, wanted_text), (said, text) = read_choice(reference), read_choice(answer)
     if not expected:
         return Grade(Verdict.ERROR, f"the reference is not a choice: {reference[:80]!r}")
     if said != expected:
@@ -152,7 +156,7 @@ def grade_expression(said: str, reference: str, compare: Callable[[str, str], Gr
         return _wrong("a percent sign that the reference does not have, or lacks")
     said, unit = without_wrapped_unit(said)
     reference, wanted_unit = without_wrapped_unit(reference)
-    if unit is not None and wanted_unit is not None and unit != wanted_unit:
+    if is_other_unit(unit, wanted_unit):
         return _wrong(f"another unit ({unit}) than the reference ({wanted_unit})")
     expected, shape = read_shape(reference), read_shape(said)
     if packed(expected.text) == packed(shape.text):
@@ -161,13 +165,13 @@ def grade_expression(said: str, reference: str, compare: Callable[[str, str], Gr
         return _hedged(shape.text, expected.text, compare)
 
     def value(wanted: str, text: str) -> Grade:
-        return _grade_value(text, wanted, compare)
+        return _grade_value(text, wanted, wanted_unit, compare)
 
     return compare_shapes(expected, shape, value, compare)
 
 
-def _grade_value(said: str, reference: str, compare: Callable[[str, str], Grade]) -> Grade:
-    """One single value against another; both tidied."""
+def _grade_value(said: str, reference: str, wanted_unit: str | None, compare: Callable[[str, str], Grade]) -> Grade:
+    """One single value against another; both tidied, the reference without its unit."""
     bare, wanted = packed(said).removeprefix("+"), packed(reference).removeprefix("+")
     if bare == wanted:
         return RIGHT
@@ -179,7 +183,9 @@ def _grade_value(said: str, reference: str, compare: Callable[[str, str], Grade]
     if formula is None:
         return _hedged(said, reference, compare)
     if not names(formula):
-        said, _ = without_unit(said)
+        said, unit = without_unit(said)
+        if is_other_unit(unit, wanted_unit):
+            return _wrong(f"another unit ({unit}) than the reference ({wanted_unit})")
     return compare_values(reference, THOUSANDS.sub("", said), compare)
 
 
@@ -188,7 +194,23 @@ def _hedged(said: str, reference: str, compare: Callable[[str, str], Grade]) -> 
     problem = hedging(said, reference)
     if problem:
         return _wrong(problem)
-    return compare(reference, said if "=" in reference else _unnamed(said))
+    grade = compare(reference, said if "=" in reference else _unnamed(said))
+    if grade.verdict is Verdict.RIGHT and (unread := _unread(said, reference)):
+        return Grade(Verdict.ERROR, f"math-verify takes it for equal, but reads no {unread}")
+    return grade
+
+
+def _unread(said: str, reference: str) -> str:
+    """What in two texts math-verify skips over, or "": where it does, a wrong answer would pass for the reference.
+
+    Ours: seen in math-verify 0.9. It reads `\\gcd(k, p-1)` without its arguments, the last side of `a = b = c = 0`,
+    `f''(0)` without its primes, and no name to the left of \\in.
+    """
+    for mark, pattern in UNREAD:
+        if pattern.search(reference) or pattern.search(said):
+            return mark
+    letters = set(LETTER.findall(said)) - set(LETTER.findall(reference))
+    return "other letters" if letters and not BINDER.search(reference) else ""
 
 
 def hedging(said: str, reference: str) -> str:
@@ -217,6 +239,8 @@ def hedging(said: str, reference: str) -> str:
     allowed = reference.count("=")
     if (said if allowed else _unnamed(said)).count("=") > allowed:
         return "an equation where a value is asked for"
+    if allowed > 1 and said.count("=") != allowed:
+        return "another chain of equations than the reference"
     return ""
 
 
@@ -224,9 +248,11 @@ def _measured(text: str) -> tuple[Number | None, str | None]:
     """A plain number and its unit, or (None, None)."""
     number = parse_number(text)
     if number is not None:
-        return number, None
+        return number, sign_of_unit(text)
     value, unit = without_unit(text)
-    return (None, None) if unit is None else (parse_number(value), unit)
+    if unit is None or is_other_unit(sign_of_unit(value), unit):  # `$42 cm`
+        return None, None
+    return parse_number(value), unit
 
 
 def _name(text: str) -> str:
@@ -244,26 +270,12 @@ def _unnamed(text: str) -> str:
 
 
 def _items(text: str) -> list[str]:
+    text = SPACED_SEPARATOR.sub(" ", text.replace("\\left", "").replace("\\right", ""))
     for opening, closing in BRACKETS:
         if text.startswith(opening) and text.endswith(closing):
             text = text[len(opening) : -len(closing)].strip()
             break
     return SEPARATOR.split(text) if text else []
-
-
-def _choice(text: str) -> tuple[str, str]:
-    """The letter or word that is chosen, and the text of the option when it is written too."""
-    said = undress(unicodedata.normalize("NFKC", text))
-    if (lead_in := CHOICE_LEAD_IN.match(said)) is not None:
-        said = said[lead_in.end() :]
-    if (lettered := CHOICE_WITH_TEXT.fullmatch(said.strip())) is not None:
-        option = lettered[2].strip(CHOICE_DRESS)
-        if option and not OTHER_CHOICE.search(option) and not ALTERNATIVES.search(option):
-            return lettered[1].casefold(), packed(option).casefold()
-    bare = said.strip(CHOICE_DRESS) or said
-    if (lead_in := CHOICE_LEAD_IN.match(bare)) is not None:
-        bare = bare[lead_in.end() :].strip(CHOICE_DRESS)
-    return undress(bare).casefold(), ""
 
 
 def _open_braces(text: str) -> int:

@@ -24,7 +24,7 @@ FULL_WIDTH = str.maketrans(
 
 LEAD_IN = re.compile(
     r"(?:(?:so|thus|hence|therefore|所以|因此)[,，]?\s*)?"
-    r"(?:(?:the\s+)?(?:final\s+|correct\s+)?answer(?:\s+is\b|\s*[:=])\s*[:=]?|(?:最终|正确)?答案(?:是|为)?\s*[:=]?)\s*",
+    r"(?:(?:the\s+)?(?:final\s+|correct\s+)?answer(?:\s+is\b|\s*[:=])\s*[:=]?|(?:最终|正确)?答案(?:是|为)?\s*[:=]?|答\s*:)\s*",
     re.IGNORECASE,
 )
 VARIABLE = re.compile(r"(?:[A-Za-z]|\\(?:theta|alpha|beta|lambda|mu|phi))\s*=\s*(?=[^=\s])")
@@ -55,7 +55,7 @@ THIN_SPACE = re.compile(r"\\[,;:]")
 THIN_SPACE_AS_COMMA = re.compile(r"(?<=[0-9])\\,(?=[0-9])")
 ASSIGNED = re.compile(
     r"(?:[A-Z]{2,3}|\|[A-Z]{2}\||\\angle\s*[A-Z]{1,3}|[A-Za-z]_\{?[A-Za-z0-9]{1,2}\}?|[A-Za-z]'{0,3}\([A-Za-z0-9]\)"
-    r"|\\overline\s*\{[A-Z]{2}\}|[A-Z]_\{\s*\\triangle\s*[A-Z]{3}\s*\}|\\text\s*\{\s*(?!not\b)[A-Za-z]{3,12}\s*\})"
+    r"|\\overline\s*\{[A-Z]{2}\}|[A-Z]_\{\s*\\triangle\s*[A-Z]{3}\s*\}|(?:\\text\s*\{\s*)?(?i:area|volume|perimeter|length|distance|total|sum|mean|median|slope|radius|height|width|speed)\s*\}?)"
     r"\s*=\s*(?=[^=\s])"
 )
 LATEX_FRACTION = re.compile(
@@ -92,7 +92,7 @@ def undress(text: str) -> str:
             text = text[lead_in.end() :].strip()
         if (wrapped := WRAPPED.fullmatch(text)) is not None:
             text = next(inner for inner in wrapped.groups() if inner is not None).strip()
-        elif SEVERAL_WRAPPED.fullmatch(text) is not None:
+        elif len(text) <= MAX_ANSWER_CHARS and SEVERAL_WRAPPED.fullmatch(text) is not None:
             text = text.replace("$", "")
         if text == before:
             break

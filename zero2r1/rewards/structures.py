@@ -4,6 +4,7 @@
     (1, 2)    [1, 2)    1 \\le x < 2                         a pair with its brackets: point or interval
     (-\\infty,1)\\cup(3,\\infty)    x<1 or x>3               a union, order free
     \\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}   [[1,2],[3,4]]  a matrix
+    3:2                                                   a ratio
     y = 2x+3                                              a named value; 2x-y+3 = 0 is an equation
 
 Reading never computes. What fits no shape is `OTHER` and left to math-verify.
@@ -15,16 +16,16 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from zero2r1.rewards.tidy import packed, tidy
+from zero2r1.rewards.tidy import is_enclosed, packed, split, tidy
 
 EMPTY_WORDS = frozenset(("nosolution", "nosolutions", "emptyset", "theemptyset", "无解", "空集"))
 SHORT_WORDS = frozenset(("yes", "no", "odd", "all", "dne"))
 WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}|[\u4e00-\u9fff]")
-OPENING, CLOSING = "([{", ")]}"
 MATRIX = re.compile(r"\\begin\{([pbB]?matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{\1\}", re.DOTALL)
 RELATION = re.compile(r"\\(?:le|ge|neq|in)(?![A-Za-z])|[<>=]")
 NAME = re.compile(
-    r"(?:[A-Za-z]|\\[a-z]+)(?:\s*_\s*\{?\s*\w{1,3}\s*\}?|')?(?:\s*\(\s*[a-z](?:\s*,\s*[a-z])*\s*\)|\s*\^\s*\{?\s*(?:-\s*1|T)\s*\}?)?"
+    r"(?:[A-Za-z]|\\[a-z]+)(?:\s*_\s*\{?\s*\w{1,3}\s*\}?|'{1,3}|\s*\^\s*\{\s*-\s*1\s*\}(?=\s*\())?(?:\s*\(\s*[a-z](?:\s*,\s*[a-z])*\s*\)|\s*\^\s*\{?\s*(?:-\s*1|T)\s*\}?)?"
+    r"|\\frac\s*\{\s*d\s*[a-z]\s*\}\s*\{\s*d\s*[a-z]\s*\}|[A-Z]\s*_\s*\{\s*\\triangle\s*[A-Z]{3}\s*\}"
     r"|\\angle\s*[A-Z]{1,3}|\|?\s*[A-Z]{2,3}\s*\|?|P\s*\(\s*[A-Z]\s*\)"
     r"|\(\s*(?:[a-z]|\\[a-z]+)(?:\s*,\s*(?:[a-z]|\\[a-z]+))+\s*\)"
 )
@@ -89,39 +90,13 @@ def _read(text: str, depth: int) -> Shape:
             return shape
     if "\\begin" in text:
         return Shape(Kind.OTHER, text)
+    if len(sides := split(text, ":")) > 1 and all(side and not WORD.search(side) for side in sides):
+        return Shape(Kind.TUPLE, text, tuple(_read(side, depth + 1) for side in sides), "::")
     if WORD.search(text) or bare.casefold() in SHORT_WORDS:
         return Shape(Kind.WORDS, text)
     if bare == "\\RR":
         return _interval(text, "()", MINUS_INFINITY, INFINITY)
     return Shape(Kind.VALUE, text)
-
-
-def split(text: str, separator: str) -> list[str]:
-    """The pieces between separators (a regular expression) outside every bracket."""
-    pieces, depth, start, position = [], 0, 0, 0
-    pattern = re.compile(separator)
-    while position < len(text):
-        character = text[position]
-        if character in OPENING:
-            depth += 1
-        elif character in CLOSING:
-            depth -= 1
-        elif depth <= 0 and (found := pattern.match(text, position)) is not None and found.end() > position:
-            pieces.append(text[start:position])
-            start = position = found.end()
-            continue
-        position += 1
-    return [piece.strip() for piece in [*pieces, text[start:]]]
-
-
-def is_enclosed(text: str) -> bool:
-    """Whether the first bracket closes at the very end."""
-    depth = 0
-    for position, character in enumerate(text):
-        depth += (character in OPENING) - (character in CLOSING)
-        if depth == 0:
-            return position == len(text) - 1
-    return False
 
 
 def _interval(text: str, brackets: str, low: str, high: str) -> Shape:
@@ -154,7 +129,9 @@ def _alternatives(text: str, depth: int) -> Shape | None:
     if "and" in text and any(re.search(r"[<>]|\\[lg]e(?![A-Za-z])", piece) for piece in pieces):
         return Shape(Kind.OTHER, text)
     pieces = [piece for whole in pieces for piece in split(whole.strip(", "), ",")]
-    return _gathered(text, [_read(piece, depth + 1) for piece in pieces])
+    shape = _gathered(text, [_read(piece, depth + 1) for piece in pieces])
+    is_doubtful = shape.kind is Kind.RECORD and re.search(r"(?<![A-Za-z])or(?![A-Za-z])|或", text) is not None
+    return Shape(Kind.OTHER, text) if is_doubtful else shape  # `x=1 or y=2` does not say both
 
 
 def _listed(text: str, depth: int) -> Shape | None:
@@ -177,8 +154,12 @@ def _gathered(text: str, shapes: list[Shape]) -> Shape:
         if len(set(names)) == len(names):
             return Shape(Kind.RECORD, text, values, names=names)
         return Shape(Kind.OTHER, text)
-    if kinds == {Kind.NAMED, Kind.VALUE} and shapes[0].kind is Kind.NAMED and len(shapes) == 2:
-        return _flat_set(text, (shapes[0].parts[0], shapes[1]))
+    first, *others = shapes
+    if first.kind is Kind.NAMED and {first.parts[0].kind} == {shape.kind for shape in others} <= {
+        Kind.VALUE,
+        Kind.TUPLE,
+    }:
+        return _flat_set(text, (first.parts[0], *others))
     if kinds == {Kind.TUPLE} and any(_is_relation(shape) for shape in shapes):
         return Shape(Kind.UNION, text, tuple(shapes)) if all(map(_is_relation, shapes)) else Shape(Kind.OTHER, text)
     if kinds <= {Kind.VALUE, Kind.SET, Kind.TUPLE, Kind.MATRIX, Kind.WORDS}:

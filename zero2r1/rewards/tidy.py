@@ -1,5 +1,7 @@
 """Expressions brought into one way of writing before they are read: spacing dropped, synonyms of LaTeX made one.
 
+A system of equations becomes a list, and the words that a parameter is a whole number go.
+
 What is not here: what an expression means. Nothing is dropped that could change it: words stay words.
 """
 
@@ -69,9 +71,17 @@ COMMANDS = tuple(
         ("arcsec|arccsc|sgn", r"\\unknown "),
     )
 )
+OPENING, CLOSING = "([{", ")]}"
 OPERATORS = re.compile(
     r"(?<![A-Za-z\\])(arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|ln|log|lg|exp)(?![A-Za-z])"
 )
+SYSTEM = re.compile(
+    r"(?:\\begin\{cases\}|\\\{\s*\\begin\{(?:array|aligned)\}(?:\{[lcr]+\})?)([^&]*)\\end\{(?:cases|array|aligned)\}(?:\s*\.)?"
+)
+WHOLE_PARAMETER = re.compile(
+    r"\s*(?:,|;|\bwhere|\bfor)?\s*\(?\s*([a-z])\s*\\in\s*(?:\\mathbb\s*\{?\s*Z\s*\}?|\\Z|ℤ)\s*\)?\s*$"
+)
+OVER = re.compile(r"\{([^{}]*?)\\over(?![A-Za-z])([^{}]*)\}")
 ACCENTED = re.compile(r"\\(?:vec|overrightarrow|hat|bar|overline)\s*\{([A-Za-z]{1,2})\}")
 
 
@@ -86,16 +96,48 @@ def latexed(text: str) -> str:
 def tidy(text: str) -> str:
     """One spelling for what has several: fractions, products, comparisons, brackets, words out of `\\text{}`."""
     text = DROPPED.sub(" ", latexed(text))
-    text = WORDS.sub(r" \1 ", text)
+    text = OVER.sub(r"\\frac{\1}{\2}", WORDS.sub(r" \1 ", text))
     for command, replacement in COMMANDS:
         text = command.sub(replacement, text)
     text = OPERATORS.sub(r"\\\1", ACCENTED.sub(r"\1", text))
+    text = SYSTEM.sub(lambda rows: ", ".join(rows[1].strip().removesuffix("\\\\").split("\\\\")), text)
+    text = WHOLE_PARAMETER.sub(
+        lambda tail: "" if re.search(rf"(?<![A-Za-z\\]){tail[1]}", text[: tail.start()]) else tail[0], text
+    )
     return " ".join(text.replace("{,}", ",").split())
 
 
 def packed(text: str) -> str:
     """The text without any white space."""
     return "".join(text.split())
+
+
+def split(text: str, separator: str) -> list[str]:
+    """The pieces between separators (a regular expression) outside every bracket."""
+    pieces, depth, start, position = [], 0, 0, 0
+    pattern = re.compile(separator)
+    while position < len(text):
+        character = text[position]
+        if character in OPENING:
+            depth += 1
+        elif character in CLOSING:
+            depth -= 1
+        elif depth <= 0 and (found := pattern.match(text, position)) is not None and found.end() > position:
+            pieces.append(text[start:position])
+            start = position = found.end()
+            continue
+        position += 1
+    return [piece.strip() for piece in [*pieces, text[start:]]]
+
+
+def is_enclosed(text: str) -> bool:
+    """Whether the first bracket closes at the very end."""
+    depth = 0
+    for position, character in enumerate(text):
+        depth += (character in OPENING) - (character in CLOSING)
+        if depth == 0:
+            return position == len(text) - 1
+    return False
 
 
 def hidden_character(text: str) -> str:

@@ -92,7 +92,7 @@ def _waited_ns(task: Path) -> int:
 
 
 _RUN = """
-import os, resource, sys
+import builtins, os, resource, sys
 cpu_s, memory, size, program = map(int, sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
 resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
@@ -101,5 +101,6 @@ resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 with os.fdopen(program, "rb") as file:
     source = file.read()
 sys.argv = ["program"]
+builtins.exit = builtins.quit = sys.exit
 exec(compile(source, "<program>", "exec"), {"__name__": "__main__"})
 """

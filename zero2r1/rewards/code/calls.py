@@ -9,7 +9,7 @@ What is not here: expected results inside a box. The program sees arguments only
 import ast
 
 from zero2r1.core.problems import CodeProblem, IOTest
-from zero2r1.rewards.code.boxes import first_line, line, problem_in, reply_of, source_of
+from zero2r1.rewards.code.boxes import MAX_LINE_BYTES, first_line, line, problem_in, reply_of, source_of
 from zero2r1.rewards.code.compare import same_value
 from zero2r1.rewards.code.verdict import CodeGrade, end_of, judged, limits_of, unjudged
 from zero2r1.sandbox.sandbox import Sandbox
@@ -37,6 +37,8 @@ def grade_calls(program: str, problem: CodeProblem, sandbox: Sandbox, *, is_part
         calls = [(_call(problem, test), _tree(test.expected)) for test in problem.io_tests]
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as unreadable:
         return unjudged(f"a test of the problem is no Python literal: {unreadable}")
+    if any(len(line({"ok": expected})) > MAX_LINE_BYTES for _, expected in calls):
+        return unjudged("a test of the problem expects a result larger than any reply may be")
     results: list[str] = []
     for _ in range(MAX_RESTARTS):
         results += _talk(program, problem, sandbox, calls[len(results) :], is_partial=is_partial)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from zero2r1.core.problems import CodeProblem, IOTest
 from zero2r1.rewards.code.compare import same_text
-from zero2r1.rewards.code.verdict import CodeGrade, how, judged, limits_of
+from zero2r1.rewards.code.verdict import CodeGrade, how, judged, limits_of, unjudged
 from zero2r1.sandbox.sandbox import Sandbox
 
 
@@ -24,6 +24,8 @@ def grade_stdin(program: str, problem: CodeProblem, sandbox: Sandbox, *, is_part
         BrokenError: the sandbox failed.
     """
     limits = limits_of(problem)
+    if any(len(test.expected.encode("utf-8", "surrogatepass")) > limits.output_bytes for test in problem.io_tests):
+        return unjudged("a test of the problem expects a longer output than any program may write")
     passed, note = 0, ""
     tests: Sequence[IOTest] = problem.io_tests
     for number, test in enumerate(tests, start=1):
