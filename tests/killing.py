@@ -69,3 +69,16 @@ def fingerprint(run_dir: Path) -> dict[str, str]:
         for path in sorted(found for pattern in patterns for found in stage.glob(pattern)):
             marks[str(path.relative_to(run_dir))] = hashlib.sha256(path.read_bytes()).hexdigest()
     return marks
+
+
+def members_of(session: int) -> list[str]:
+    """Live processes of a session."""
+    members = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, own_session = stat.read_text().rpartition(") ")[2].split()[:4]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(own_session) == session and state != "Z":
+            members.append(stat.parent.name)
+    return members

@@ -54,7 +54,7 @@ def test_a_problem_without_a_valid_input_is_told_of(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("row", "why"),
     [
-        ([], "question"),
+        ([], "object"),
         ({"question": "?"}, "at least one"),
         ({"question": "?", "generators": "print(1)", "correct": []}, "generators"),
         ({"question": "?", "generators": ["print(1)"], "correct": [1]}, "correct"),

@@ -4,9 +4,9 @@ import os
 import signal
 import threading
 import time
-from pathlib import Path
 
 import pytest
+from killing import members_of
 from test_rewards_custom import completion, prompt
 
 from zero2r1.core.dialogue import Dialect
@@ -101,19 +101,6 @@ def pool(folder):
 
 def judge(pool, name, *texts, asked=ASKED):
     return pool.judge(f"mine.py::{name}", asked, [completion(asked, text) for text in texts])
-
-
-def members_of(session: int) -> list[str]:
-    """Live processes of a session."""
-    members = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, _, own_session = stat.read_text().rpartition(") ")[2].split()[:4]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(own_session) == session and state != "Z":
-            members.append(stat.parent.name)
-    return members
 
 
 def test_question_and_completion_arrive_as_they_were_sent():

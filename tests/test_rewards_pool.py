@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from killing import members_of
 
 from zero2r1.core.errors import RewardError
 from zero2r1.core.types import AnswerKind, Verdict
@@ -175,16 +176,3 @@ def test_nothing_lives_on_when_the_trainer_is_killed(root):
     while time.monotonic() < deadline_s and members_of(session):
         time.sleep(0.05)
     assert members_of(session) == []
-
-
-def members_of(session: int) -> list[str]:
-    """Live processes of a session."""
-    members = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, _, own_session = stat.read_text().rpartition(") ")[2].split()[:4]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(own_session) == session and state != "Z":
-            members.append(stat.parent.name)
-    return members

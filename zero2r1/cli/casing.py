@@ -20,6 +20,7 @@ from zero2r1.sandbox.config import SandboxConfig
 from zero2r1.sandbox.sandbox import Sandbox
 from zero2r1.sandbox.tiers import open_sandbox
 from zero2r1.tasks.cases import CasesReport, construct
+from zero2r1.tasks.tables import read_jsonl
 
 LISTS = ("generators", "correct", "wrong")
 
@@ -72,30 +73,24 @@ def _rows(source: Path) -> list[tuple[int, Mapping[str, Any]]]:
     """Line number and content of every row."""
     if not source.is_file():
         raise DataError("Z130", "the file of problems is not there", where=str(source))
-    found = []
-    for number, line in enumerate(source.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            problem = _problem_of(row)
-        except ValueError as unreadable:
-            problem = str(unreadable)
-        if problem:
+    found: list[tuple[int, Mapping[str, Any]]] = []
+    for row in read_jsonl(source):
+        values = dict(row.values or {})
+        if problem := row.problem or _problem_of(values):
             raise DataError(
                 "Z133",
                 "the line is no problem with submissions",
-                where=f"{source}:{number}",
+                where=f"{source}:{row.number}",
                 why=problem,
                 fix='{"question": "...", "generators": ["print(1)"], "correct": ["..."], "wrong": ["..."]}',
             )
-        found.append((number, row))
+        found.append((row.number, values))
     return found
 
 
-def _problem_of(row: object) -> str:
+def _problem_of(row: dict[str, Any]) -> str:
     """Why a row cannot be used, empty when it can."""
-    if not isinstance(row, dict) or not isinstance(row.get("question"), str):
+    if not isinstance(row.get("question"), str):
         return "'question' is no text"
     for name in LISTS:
         value = row.setdefault(name, [])

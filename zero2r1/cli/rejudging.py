@@ -8,7 +8,6 @@ error, or the value of the reward as a number), `case` (a name), `kind` (of the 
 is not the answer), `language`, `dialect`.
 """
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,9 +18,11 @@ from typing import Any
 from zero2r1.core.dialogue import Dialect
 from zero2r1.core.errors import DataError, RunError
 from zero2r1.core.types import AnswerKind, Message, Prompt, Verdict
+from zero2r1.report.read import iter_rows
 from zero2r1.rewards.base import RewardConfig, SumReward, VerdictConfig, make_reward
 from zero2r1.tasks.gold import gold_completion
 from zero2r1.tasks.rows import detect_language, kind_of
+from zero2r1.tasks.tables import read_jsonl
 
 SAME_VALUE = 1e-9
 """Rewards closer than this are equal. Ours: they are sums of a few weights."""
@@ -46,16 +47,16 @@ def from_cases(path: Path, dialect: Dialect) -> list[Sample]:
     if not path.is_file():
         raise DataError("Z130", "the file of cases is not there", where=str(path))
     samples = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line.strip():
-            continue
+    for row in read_jsonl(path):
         try:
-            samples.append(_case(json.loads(line), f"case {number}", dialect))
+            if row.values is None:
+                raise ValueError(row.problem)
+            samples.append(_case(row.values, f"case {row.number}", dialect))
         except (KeyError, TypeError, ValueError) as problem:
             raise DataError(
                 "Z133",
                 "the line is no case",
-                where=f"{path}:{number}",
+                where=f"{path}:{row.number}",
                 why=f"{type(problem).__name__}: {problem}",
                 fix='{"question": "1+1?", "answer": "2", "text": "... \\\\boxed{2}", "expect": "right"}',
             ) from problem
@@ -171,7 +172,7 @@ def _prompt(row: Mapping[str, Any], question: str, gold: str, kind: str | None) 
 
 
 def _rows(run: Path, stage: str | None) -> Iterator[tuple[Mapping[str, Any], Dialect]]:
-    """Stored rows with the dialect of their stage, stage by stage and file by file."""
+    """Stored rows with the dialect of their stage, stage by stage and file by file; a torn line is passed over."""
     from zero2r1.core.run import RunFolder
 
     folder = RunFolder(run)
@@ -180,6 +181,4 @@ def _rows(run: Path, stage: str | None) -> Iterator[tuple[Mapping[str, Any], Dia
         dialect = Dialect(str((place.read_manifest() or {}).get("dialect", Dialect.R1_ZERO.value)))
         files = [*sorted(place.rollouts.glob("*.jsonl")), *sorted((place.root / "evals").glob("*.samples.jsonl"))]
         for path in files:
-            for line in path.read_text(encoding="utf-8").split("\n"):
-                if line.strip():
-                    yield json.loads(line), dialect
+            yield from ((row, dialect) for row in iter_rows(path) if row is not None)

@@ -18,7 +18,8 @@ from zero2r1.core.metrics import MetricsLog, Value
 from zero2r1.core.random import Address
 from zero2r1.core.run import RunFolder, StageFolder
 from zero2r1.models.load import load_tokenizer, set_template
-from zero2r1.stages.config import ModelConfig
+from zero2r1.rewards.base import RewardConfig, SumReward, make_reward
+from zero2r1.stages.config import ModelConfig, StageBase
 from zero2r1.stages.observer import Observer
 
 STATUS_PERIOD_S = 1.0
@@ -53,6 +54,16 @@ class Context:
         """Tell of something unusual, e.g. a damaged checkpoint that was passed over: an event, and a note."""
         self.folder.events.append(kind, **fields)
         self.observer.note(f"{self.name}: {kind} " + " ".join(f"{name}={value}" for name, value in fields.items()))
+
+    def reward(self, config: RewardConfig, stage: StageBase, dialect: Dialect) -> SumReward:
+        """A reward under the verdicts of a stage: what its judges say is kept in the stage's folder. Close it."""
+        return make_reward(
+            config,
+            dialect=dialect,
+            verdicts=stage.verdicts,
+            records=self.folder.data / "judge.jsonl",
+            report=self.report,
+        )
 
     def parent(self, role: str) -> StageFolder:
         """The folder of a parent stage. Raises RunError Z408 when it is not finished."""

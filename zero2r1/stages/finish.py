@@ -16,7 +16,7 @@ from zero2r1.core.run import write_json_atomic
 from zero2r1.evals.run import EvalResult, evaluate
 from zero2r1.models.load import load_model, load_tokenizer, save_model, weights_hash
 from zero2r1.policy.engine import Engine
-from zero2r1.rewards.base import make_reward, measuring
+from zero2r1.rewards.base import measuring
 from zero2r1.stages.config import StageBase
 from zero2r1.stages.context import Context
 from zero2r1.stages.outcome import Outcome
@@ -97,13 +97,7 @@ def _measure(
 ) -> None:
     context.observer.update(context.name, 1, 1, {"phase": "measure"})
     task = make_task(stage.tasks, seed=context.seed)
-    with make_reward(
-        measuring(),
-        dialect=dialect,
-        verdicts=stage.verdicts,
-        records=context.folder.data / "judge.jsonl",
-        report=context.report,
-    ) as reward:
+    with context.reward(measuring(), stage, dialect) as reward:
         result = evaluate(
             Engine(model, tokenizer),
             task,

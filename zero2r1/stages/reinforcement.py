@@ -16,7 +16,6 @@ from zero2r1.learner.checkpoint import load_latest, refuse_small_disk, save_chec
 from zero2r1.learner.learner import Learner
 from zero2r1.models.load import load_model
 from zero2r1.policy.engine import Engine
-from zero2r1.rewards.base import make_reward
 from zero2r1.rl.grpo import NAMED_REASONS, Cursor, Reference, Update, grpo
 from zero2r1.rl.rollout import error_reasons
 from zero2r1.stages.config import ReasoningRLStage, SaveConfig, ZeroRLStage
@@ -44,13 +43,7 @@ def train(context: Context, stage: ZeroRLStage | ReasoningRLStage) -> Outcome:
     reference = Reference(restored.reference if restored else None)
     watch = Stopwatch()
     task = make_task(stage.tasks, seed=context.seed)
-    with make_reward(
-        stage.rewards,
-        dialect=dialect,
-        verdicts=stage.verdicts,
-        records=context.folder.data / "judge.jsonl",
-        report=context.report,
-    ) as reward:
+    with context.reward(stage.rewards, stage, dialect) as reward:
         # Before step 0: a gold answer that does not score would teach the opposite of what the recipe means.
         validate(task, reward, dialect=dialect)
         policy, timed = TimedPolicy(Engine(learner.model, tokenizer), watch), TimedReward(reward, watch)

@@ -22,7 +22,7 @@ from zero2r1.core.types import AnswerKind, Completion, Finish, Message, Prompt, 
 from zero2r1.models.load import load_model, load_tokenizer
 from zero2r1.policy.base import Policy, Sampling
 from zero2r1.policy.engine import Engine
-from zero2r1.rewards.base import make_reward, measuring
+from zero2r1.rewards.base import measuring
 from zero2r1.rewards.beside import Beside
 from zero2r1.rewards.paragraphs import layout_problem
 from zero2r1.rewards.repetition import repeated_fraction
@@ -58,13 +58,7 @@ def collect(context: Context, stage: ColdStartStage | RejectionSamplingStage) ->
     policy = Engine(load_model(teacher.model), load_tokenizer(teacher.model))
     config = stage.sampling
     task = make_task(stage.tasks, seed=context.seed)
-    with make_reward(
-        measuring(),
-        dialect=dialect,
-        verdicts=stage.verdicts,
-        records=context.folder.data / "judge.jsonl",
-        report=context.report,
-    ) as reward:
+    with context.reward(measuring(), stage, dialect) as reward:
         samples = sample_chunks(context, policy, task, reward, config)
     traces, dropped = keep_good(samples, config, dialect, teacher.name)
     context.folder.events.append("filtered", sampled=len(samples), kept=len(traces), dropped=dropped)
