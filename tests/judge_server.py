@@ -5,7 +5,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -56,15 +56,16 @@ class FakeServer:
                     outer._at_once += 1
                     outer.most_at_once = max(outer.most_at_once, outer._at_once)
                 try:
-                    self._send(reply(body))
-                except OSError:
-                    pass  # the client hung up, which is what some tests are about
+                    canned = reply(body)
+                    time.sleep(canned.delay_s)
                 finally:
+                    # Before the reply goes out: a client that has it may ask again before this thread runs on.
                     with outer._lock:
                         outer._at_once -= 1
+                with suppress(OSError):  # the client hung up, which is what some tests are about
+                    self._send(canned)
 
             def _send(self, canned: Canned) -> None:
-                time.sleep(canned.delay_s)
                 self.send_response(canned.status)
                 length = len(canned.body) if canned.announced is None else canned.announced
                 for name, value in {"Content-Length": str(length), **canned.headers}.items():
