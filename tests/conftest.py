@@ -21,3 +21,16 @@ settings.load_profile("zero2r1")
 def root() -> Path:
     """The repository's root."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def kernels():
+    """The compiled kernels, from where the engine keeps them; without a C++ compiler the test is skipped."""
+    from zero2r1.models.fetch import cache_folder
+    from zero2r1.models.kernels.build import NoKernelsError
+    from zero2r1.models.kernels.ops import Kernels
+
+    try:
+        return Kernels(cache_folder() / "kernels")
+    except NoKernelsError as problem:
+        pytest.skip(str(problem))

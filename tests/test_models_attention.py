@@ -179,3 +179,89 @@ def test_capped_attention_scores_are_refused():
 
 def test_registering_twice_does_no_harm():
     assert register_attention() == register_attention() == ATTENTION
+
+
+def low(*lengths, heads=4, kv_heads=2, width=8, value_width=8, seed=0):
+    """Queries, keys and values in bfloat16 that want a gradient, and a gradient of the output."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [(heads, width), (kv_heads, width), (kv_heads, value_width)]
+    parts = [torch.randn(1, count, sum(lengths), size, generator=generator).bfloat16() for count, size in shapes]
+    return [part.requires_grad_() for part in parts], torch.randn(1, sum(lengths), heads, value_width).bfloat16()
+
+
+def pulled(lengths, parts, pull, scaling):
+    out = PackedContext(lengths).attend(0, *parts, scaling=scaling)
+    return torch.autograd.grad(out, parts, pull.to(out.dtype))
+
+
+@pytest.mark.parametrize("heads", [(4, 2), (3, 3), (6, 1)], ids=str)
+@pytest.mark.parametrize("value_width", [8, 4])
+@pytest.mark.parametrize(("queries", "scores"), [(128, 2**21), (4, 2**21), (4, 200), (5, 1)])
+def test_the_quick_backward_is_as_exact_as_bfloat16_allows(heads, value_width, queries, scores, monkeypatch):
+    """In pieces of many kinds, against float64 from the same numbers."""
+    monkeypatch.setattr(attention, "QUICK_QUERIES", queries)
+    monkeypatch.setattr(attention, "QUICK_SCORES", scores)
+    lengths = (13, 11, 2, 12)
+    parts, pull = low(*lengths, heads=heads[0], kv_heads=heads[1], value_width=value_width)
+    found = pulled(lengths, parts, pull, 0.4)
+    exact = pulled(lengths, [part.detach().double().requires_grad_() for part in parts], pull, 0.4)
+    for ours, right in zip(found, exact, strict=True):
+        assert ours.dtype == torch.bfloat16
+        assert (ours.double() - right).norm() <= 0.01 * right.norm()
+
+
+def test_the_quick_backward_by_hand():
+    # q = (0, 2 ln 3), k = (1, 0), v = (10, 20), scaling 1/2; only token 1 is pulled at. Its weights are (3/4, 1/4), the
+    # slopes by weight (10, 20), their mean 12.5, so dS = (3/4 * -2.5, 1/4 * 7.5) = (-1.875, 1.875).
+    # dq_1 = 1/2 * -1.875 = -0.9375; dk = 1/2 * dS * 2 ln 3 = -+2.0599; dv = (3/4, 1/4).
+    query = torch.tensor([0.0, 2.197225]).bfloat16().view(1, 1, 2, 1).requires_grad_()
+    key, value = (torch.tensor(n).bfloat16().view(1, 1, 2, 1).requires_grad_() for n in ([1.0, 0.0], [10.0, 20.0]))
+    found = pulled([2], (query, key, value), torch.tensor([0.0, 1.0]).view(1, 2, 1, 1), 0.5)
+    wanted = [[0.0, -0.9375], [-2.0599, 2.0599], [0.75, 0.25]]
+    for ours, right in zip(found, wanted, strict=True):
+        torch.testing.assert_close(ours.float().flatten(), torch.tensor(right), rtol=0.01, atol=0.01)
+
+
+def test_gradients_in_bfloat16_do_not_cross_between_sequences():
+    lengths = (3, 7, 2, 7)
+    parts, pull = low(*lengths)
+    pull[:, :3] = pull[:, 10:] = 0.0
+    for gradient in pulled(lengths, parts, pull, 0.5):
+        assert torch.count_nonzero(gradient[:, :, :3]) == torch.count_nonzero(gradient[:, :, 10:]) == 0
+        assert torch.count_nonzero(gradient[:, :, 3:10]) > 0
+
+
+def test_values_in_bfloat16_are_those_of_pytorch():
+    parts, _ = low(9, 8)
+    out = PackedContext((9, 8)).attend(0, *parts, scaling=0.5)
+    with torch.no_grad():
+        assert torch.equal(out, PackedContext((9, 8)).attend(0, *parts, scaling=0.5))
+        alone = attention._causal(*(part[:, :, :9] for part in parts), 0.5).transpose(1, 2)
+    torch.testing.assert_close(out[:, :9], alone, rtol=0.01, atol=0.01)
+
+
+def test_long_sequences_and_other_dtypes_go_through_pytorch(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("the quick backward was asked")
+
+    monkeypatch.setattr(attention._QuickBackward, "backward", refuse)
+    parts, pull = low(9, 8)
+    pulled((9, 8), [part.detach().float().requires_grad_() for part in parts], pull, 0.5)
+    with pytest.raises(AssertionError, match="was asked"):
+        pulled((9, 8), parts, pull, 0.5)
+    monkeypatch.setattr(attention, "QUICK_LENGTH", 8)
+    pulled((9,), [part[:, :, :9].detach().requires_grad_() for part in parts], pull[:, :9], 0.5)
+
+
+@given(st.integers(1, 5), st.integers(1, 4), st.integers(1, 30), st.integers(1, 30), st.integers(1, 500))
+def test_pieces_see_every_query_once_and_all_of_its_keys(size, heads, length, queries, scores):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attention, "QUICK_QUERIES", queries)
+        patch.setattr(attention, "QUICK_SCORES", scores)
+        pieces = list(attention._pieces(size, heads, length))
+    seen = [(one, q) for some, rows, _ in pieces for one in range(size)[some] for q in range(length)[rows]]
+    assert sorted(seen) == [(one, q) for one in range(size) for q in range(length)]
+    for some, rows, keys in pieces:
+        assert (keys.start, keys.stop) == (0, rows.stop)
+        alive = len(range(size)[some]) * heads * len(range(length)[rows]) * length
+        assert alive <= max(scores, heads * length)

@@ -207,3 +207,55 @@ def test_settings_without_meaning_are_refused(settings_):
     head, hidden, targets, _ = problem()
     with pytest.raises(ValueError, match="positive"):
         token_logprobs(head, hidden, targets, **settings_)
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+@pytest.mark.parametrize("rows_at_once", [1, 3])
+def test_few_rows_at_a_time_change_nothing(variant, rows_at_once, monkeypatch):
+    """23 rows in chunks of 9, 9 and 5, and inside them in pieces of 1 or 3."""
+    head, hidden, targets, pull = problem(dtype=torch.float64, **variant)
+    pull = pull.double()
+
+    def chunked(*arguments):
+        return token_logprobs(*arguments[:3], temperature=arguments[3], chunk=9)[0]
+
+    whole = (*token_logprobs(head, hidden, targets, temperature=0.7, chunk=9),)
+    wanted = gradients(chunked, head, hidden, targets, pull, 0.7)
+    monkeypatch.setattr(logprobs, "CACHED_LOGITS", 57 * rows_at_once)
+    pieces = token_logprobs(head, hidden, targets, temperature=0.7, chunk=9)
+    for ours, theirs in zip(pieces, whole, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+    for ours, theirs in zip(gradients(chunked, head, hidden, targets, pull, 0.7), wanted, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+@pytest.mark.parametrize("chunk", [16, 2048])
+@pytest.mark.parametrize("added_rows", [10, 2**13])
+def test_in_bfloat16_the_gradient_is_off_by_its_rounding_only(variant, chunk, added_rows, monkeypatch):
+    """Against float64 from the same bfloat16 numbers; eager bfloat16 is the measure."""
+    monkeypatch.setattr(logprobs, "ADDED_ROWS", added_rows)
+    monkeypatch.setattr(logprobs, "CACHED_LOGITS", 57 * 3)
+    head, hidden, targets, pull = problem(200, dtype=torch.bfloat16, **variant)
+
+    def chunked(*arguments):
+        return token_logprobs(*arguments[:3], temperature=arguments[3], chunk=chunk)[0]
+
+    parts = [None if part is None else part.detach().double().requires_grad_() for part in (head.weight, head.bias)]
+    exact_head = Head(*parts, head.scale, head.softcap)
+    exact_hidden = hidden.detach().double().requires_grad_()
+    exact = gradients(lambda *a: plain(*a)[0], exact_head, exact_hidden, targets, pull, 1.0)
+    eager = gradients(lambda *a: plain(*a)[0], head, hidden, targets, pull, 1.0)
+    found = gradients(chunked, head, hidden, targets, pull, 1.0)
+    for ours, theirs, right in zip(found, eager, exact, strict=True):
+        assert (ours.double() - right).norm() <= max(1.2 * (theirs.double() - right).norm(), 0.01 * right.norm())
+
+
+def test_logits_in_bfloat16_take_half_the_memory_a_row(monkeypatch):
+    # 8 * 20,000 bytes: 80,000 logits in bfloat16, 20,000 in float64.
+    monkeypatch.setattr(logprobs, "MAX_LOGITS", 20_000)
+    for dtype, logits in ((torch.bfloat16, 80_000), (torch.float32, 40_000), (torch.float64, 20_000)):
+        head, hidden, targets, _ = problem(300, 1000, 2, dtype=dtype)
+        with LargestTensor() as largest:
+            token_logprobs(head, hidden, targets)
+        assert largest.numel == logits

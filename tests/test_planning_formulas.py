@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from zero2r1.core.errors import ConfigError
-from zero2r1.learner.config import LearnerConfig
+from zero2r1.learner.config import LearnerConfig, LoraConfig
 from zero2r1.models import logprobs
 from zero2r1.models.attention import PackedContext
 from zero2r1.models.forward import hidden_states
@@ -12,7 +12,7 @@ from zero2r1.pipeline.planning import cost, memory, storage, timing
 from zero2r1.pipeline.planning.calibration import deeper, line, plane, probe_lengths
 from zero2r1.pipeline.planning.estimate import cache_room, num_passes
 from zero2r1.pipeline.planning.hardware import ACCELERATORS, parse_gpus
-from zero2r1.pipeline.planning.shapes import Shape, active_parameters, build, shape_of
+from zero2r1.pipeline.planning.shapes import Shape, active_parameters, adapter_parameters, build, shape_of
 
 QWEN_1_5B = {
     "model_type": "qwen2", "hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28,
@@ -103,6 +103,23 @@ def test_terms_of_a_reference(qwen: Shape):
     terms = memory.training_terms(qwen, LearnerConfig(), pass_tokens=100, has_reference=True)
     assert terms["reference"] == terms["weights"] == 4 * 1_543_714_304
     assert memory.training_terms(qwen, LearnerConfig(), pass_tokens=100, has_reference=False)["reference"] == 0
+
+
+def test_adapters(qwen: Shape):
+    # Of a layer: q and o 1536+1536, k and v 1536+256, gate, up and down 1536+8960: 41,216; 28 layers, rank 8.
+    assert adapter_parameters(qwen, LoraConfig(rank=8)) == (8 * 28 * 41_216, 2 * 7 * 28) == (9_232_384, 392)
+    # q and v alone: 28 * 8 * (3072 + 1792).
+    few = LearnerConfig(compute_dtype="bfloat16", lora=LoraConfig(rank=8, targets=("q_proj", "v_proj")))
+    assert adapter_parameters(qwen, few.lora) == (1_089_536, 112)
+    terms = memory.training_terms(qwen, few, pass_tokens=100, has_reference=True)
+    full = memory.training_terms(qwen, LearnerConfig(compute_dtype="bfloat16"), pass_tokens=100, has_reference=True)
+    # Masters and moments 12 bytes, gradients 6, reference 2 of each factor; the weights stay and the factors join them.
+    assert [terms[name] for name in ("optimizer", "gradients", "reference")] == [
+        12 * 1_089_536, 6 * 1_089_536, 2 * 1_089_536,
+    ]  # fmt: skip
+    assert terms["weights"] == full["weights"] + 2 * 1_089_536
+    # 8 numbers of 2 bytes of each of 56 layers, for 100 tokens.
+    assert terms["activations"] == full["activations"] + 100 * 56 * 8 * 2
 
 
 def test_operations(qwen: Shape):

@@ -81,14 +81,15 @@ def test_tokens_do_not_depend_on_slots_order_or_neighbours(
         assert one.logprobs == pytest.approx(alone.logprobs, abs=1e-5)
 
 
+@pytest.mark.parametrize("chunk", [1, 5, 50])
 def test_tokens_do_not_depend_on_how_prompts_are_prefilled(
     words: PreTrainedTokenizerFast,
     network: PreTrainedModel,
     expected: dict[tuple[str, int], Completion],
-    monkeypatch: pytest.MonkeyPatch,
+    chunk: int,
 ) -> None:
-    monkeypatch.setattr("zero2r1.policy.decoding.PREFILL_TOKENS", 50)
-    groups = Engine(network, words, max_slots=4).sample(prompts(6), 3, sampling=SAMPLING, address=ADDRESS)
+    engine = Engine(network, words, max_slots=4, prefill_tokens=chunk)
+    groups = engine.sample(prompts(6), 3, sampling=SAMPLING, address=ADDRESS)
     assert all(one.token_ids == expected[one.prompt.id, one.sample].token_ids for group in groups for one in group)
 
 

@@ -51,3 +51,23 @@ def test_an_unknown_algorithm_or_key_is_refused():
         RLConfig.model_validate({"algorithm": "ppo"})
     with pytest.raises(ValidationError):
         RLConfig.model_validate({"kl_coeff": 0.1})
+
+
+def test_a_cap_alone_means_truncation_as_it_did_before_there_was_a_choice():
+    config = RLConfig.model_validate({"importance_cap": 3.0})
+    assert (config.importance_correction, config.importance_cap) == ("truncate", 3.0)
+    assert (RLConfig().importance_correction, RLConfig().importance_cap) == ("none", None)
+
+
+@pytest.mark.parametrize(("correction", "cap"), [("truncate", 2.0), ("mask", 5.0)])
+def test_a_correction_brings_its_cap_and_reads_back_equal(correction, cap):
+    config = RLConfig.model_validate({"importance_correction": correction})
+    assert config.importance_cap == cap
+    assert RLConfig.model_validate(config.model_dump()) == config
+
+
+def test_corrections_that_do_nothing_or_everything_are_refused():
+    with pytest.raises(ValidationError, match="has no effect"):
+        RLConfig.model_validate({"importance_correction": "none", "importance_cap": 2.0})
+    with pytest.raises(ValidationError, match="every token is masked"):
+        RLConfig.model_validate({"importance_correction": "mask", "importance_cap": 0.4})

@@ -15,8 +15,10 @@ from zero2r1.rl.loss import (
     PolicyLoss,
     cispo_surrogate,
     clipped_surrogate,
+    importance_streams,
     is_clipped,
     kl_k3,
+    masked_importance,
     sequence_ratio,
     token_ratio,
     truncated_importance,
@@ -103,6 +105,48 @@ def test_truncated_importance_is_capped():
     # exp(ln 2) = 2 stays below the cap 3; exp(ln 8) = 8 becomes 3
     got = truncated_importance(vector(0.0, 0.0), vector(-LN2, -3 * LN2), cap=3.0)
     assert got.tolist() == pytest.approx([2.0, 3.0])
+
+
+def test_masked_importance_is_the_ratio_inside_the_band_and_0_outside():
+    # ratios 1, 2, 8, 1/4 in the band [1/2, 5]: kept, kept, 0, 0
+    got = masked_importance(vector(0, LN2, 3 * LN2, -2 * LN2), vector(0, 0, 0, 0), low=0.5, high=5.0)
+    assert got.tolist() == pytest.approx([1.0, 2.0, 0.0, 0.0])
+
+
+def test_the_ends_of_the_band_are_kept_and_what_is_no_number_is_not():
+    # -inf - -inf is no number; 0 - -inf is an infinite ratio
+    minus = -math.inf
+    got = masked_importance(vector(0.0, minus, 0.0), vector(0.0, minus, minus), low=1.0, high=1.0)
+    assert got.tolist() == [1.0, 0.0, 0.0]
+
+
+def test_the_cut_flag_marks_truncated_and_masked_tokens():
+    # ratios 1, 2, 8, 1/4. truncate at 3: only 8 is cut. mask to [1/2, 5]: 8 and 1/4 are.
+    old, sampler = vector(0, LN2, 3 * LN2, -2 * LN2), vector(0, 0, 0, 0)
+    truncated = importance_streams(old, sampler, correction="truncate", low=0.5, high=3.0)
+    assert truncated["importance"].tolist() == pytest.approx([1.0, 2.0, 3.0, 0.25])
+    assert truncated["importance_cut"].tolist() == [0.0, 0.0, 1.0, 0.0]
+    masked = importance_streams(old, sampler, correction="mask", low=0.5, high=5.0)
+    assert masked["importance_cut"].tolist() == [0.0, 0.0, 1.0, 1.0]
+
+
+def test_a_masked_token_has_no_gradient_of_its_surrogate_and_the_loss_tells_its_share():
+    # two tokens, weights 1/2, A = 1: the kept one has slope -1/2 * 2 (its importance), the masked one 0
+    logprobs = vector(-1.0, -1.0).requires_grad_()
+    streams = {
+        "advantage": vector(1.0, 1.0), "old": vector(-1.0, -1.0), "sampler": vector(-1 - LN2, -1 - 3 * LN2),
+        **importance_streams(
+            vector(-1.0, -1.0), vector(-1 - LN2, -1 - 3 * LN2), correction="mask", low=0.5, high=5.0
+        ),
+    }  # fmt: skip
+    tokens = Tokens(weights=vector(0.5, 0.5), segment=torch.tensor([0, 0]), num_segments=1, streams=streams)
+    value, metrics = PolicyLoss(kl_coef=0.0)(logprobs, vector(0.0, 0.0), tokens)
+    value.backward()
+    assert logprobs.grad.tolist() == pytest.approx([-1.0, 0.0])
+    assert metrics["importance"].tolist() == pytest.approx([2.0, 0.0])
+    assert metrics["importance_cut"].tolist() == [0.0, 1.0]
+    # ln 2 and 3 ln 2: the gap is measured before anything is cut, so a mask hides no stale sampler
+    assert metrics["gap"].tolist() == pytest.approx([LN2, 3 * LN2])
 
 
 # Two outputs: one of 1 token with advantage 1, one of 3 tokens with advantage -1. All ratios against the sampler are 2,

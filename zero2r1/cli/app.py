@@ -102,11 +102,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def quiet_libraries() -> None:
-    """Tell libraries that are imported later to show no progress bars of their own; the user's settings win."""
+    """Tell libraries that are imported later to show no bars and lines of their own; the user's settings win."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch.profiler's library, for `run --profile`
 
 
 @contextmanager

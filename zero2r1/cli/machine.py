@@ -31,6 +31,7 @@ def facts() -> dict[str, str]:
         f"{extra} {'yes' if util.find_spec(module) else 'no'}" for extra, module in EXTRAS.items()
     )
     found["sandbox"] = sandbox()
+    found["kernels"] = kernels()
     found["offline"] = "yes" if os.environ.get("HF_HUB_OFFLINE") == "1" else "no (a hub is only asked for a hub id)"
     return found
 
@@ -73,6 +74,20 @@ def sandbox() -> str:
             return f"tier {opened.tier} (its self-test holds)"
     except RewardError:
         return "none: model-written programs are refused (zero2r1 explain Z144)"
+
+
+def kernels() -> str:
+    """Whether sampling on the CPU runs compiled. They are compiled now if they never were: two seconds."""
+    if version_of("torch") == "missing":
+        return "no torch"
+    from zero2r1.models.fetch import cache_folder
+    from zero2r1.models.kernels.build import NoKernelsError, library
+
+    try:
+        library(cache_folder() / "kernels")
+    except NoKernelsError as problem:
+        return f"none, sampling on a CPU is slower: {problem}"
+    return "compiled for this CPU"
 
 
 def num_cores() -> int:

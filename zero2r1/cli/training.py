@@ -5,6 +5,7 @@ Running the same command again resumes: a finished stage is not redone, a killed
 
 import shlex
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,6 +57,9 @@ def run(
         str | None, typer.Option("--from", help="Redo this stage and what depends on it.", metavar="STAGE")
     ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Show what would be done and stop.")] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Write where the time goes into each stage's folder: profile.md.")
+    ] = False,
     unsafe: UnsafeFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -64,7 +68,10 @@ def run(
     if plan:
         _show_plan(recipe, overrides, run_dir, only=only or (), from_stage=from_stage, as_json=as_json)
         return
-    result = _train(recipe, overrides, run_dir, only=only or (), from_stage=from_stage, title=recipe, as_json=as_json)
+    result = _train(
+        recipe, overrides, run_dir, only=only or (), from_stage=from_stage, profile=profile, title=recipe,
+        as_json=as_json,
+    )  # fmt: skip
     if as_json:
         emit(result)
 
@@ -92,6 +99,7 @@ def _train(
     as_json: bool,
     only: Sequence[str] = (),
     from_stage: str | None = None,
+    profile: bool = False,
 ) -> dict[str, Any]:
     from zero2r1 import recipes
 
@@ -100,7 +108,13 @@ def _train(
 
     from zero2r1 import pipeline
 
-    with observer(folder, title=title, as_json=as_json) as watching:
+    with ExitStack() as stack:
+        watching = stack.enter_context(observer(folder, title=title, as_json=as_json))
+        if profile:
+            from zero2r1.core.run import RunFolder
+            from zero2r1.stages.profiling import profiled
+
+            watching = stack.enter_context(profiled(watching, RunFolder(folder)))
         pipeline.run(
             recipe,
             run_dir=folder,

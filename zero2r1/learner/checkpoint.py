@@ -3,12 +3,14 @@
     step_000010/  hf/ (model and tokenizer, a Hugging Face directory)  optim.safetensors  reference.safetensors
                   state.json  MANIFEST.json (sha256 of every file, written last)
 
+A learner of adapters (`learner.lora`) writes `adapter/` (peft's own format) in place of `hf/`, and `state.json` has the
+hash of the base they belong to: the base itself is wherever the run took it from, and it is checked, not kept.
+
 Promise: on the same machine, with the same torch version, thread count, device and data type, train n + save + load in
 fresh objects + train m is bit-equal to train n + m. When one of them differs the run goes on, and an event says so.
 
-A checkpoint is used only when every file has its sha256. A damaged one is passed over, loudly, for the one before
-it; when
-none is usable the run stops rather than silently starting anew. Older ones are removed only after the newest was
+A checkpoint is used only when every file has its sha256. A damaged one is passed over, loudly, for the one before it;
+when none is usable the run stops rather than silently starting anew. Older ones are removed only after the newest was
 committed and read back, so the last good one is never lost. Weights or state with a NaN are never written.
 
 What it does not do: write in the background, or shard over several processes.
@@ -29,8 +31,9 @@ from transformers import PreTrainedTokenizerBase
 
 from zero2r1.core.atomic import commit_directory, remove_directory, verify_directory
 from zero2r1.core.errors import RunError
-from zero2r1.learner.learner import Learner
+from zero2r1.learner.learner import Learner, trained_parameters
 from zero2r1.models.load import load_model, save_model
+from zero2r1.models.lora import load_adapter, save_adapter
 
 PREFIX = "step_"
 SCHEMA_VERSION = 1
@@ -81,7 +84,10 @@ def save_checkpoint(
     _refuse_full_disk(folder, _size(learner, tensors, reference))
     temporary = folder / f".{final.name}.tmp"
     try:
-        save_model(learner.model, tokenizer, temporary / "hf")
+        if learner.base_hash is None:
+            save_model(learner.model, tokenizer, temporary / "hf")
+        else:
+            save_adapter(learner.model, temporary / "adapter")
         save_file({name: value.contiguous() for name, value in tensors.items()}, temporary / "optim.safetensors")
         if reference is not None:
             kept = {name: value.contiguous() for name, value in reference.items()}
@@ -135,28 +141,17 @@ def load_latest(folder: Path, learner: Learner, *, report: Report | None = None)
 def refuse_small_disk(folder: Path, learner: Learner, *, has_reference: bool) -> None:
     """To be called before a stage starts: RunError (Z406) with less free space than two checkpoints need."""
     folder.mkdir(parents=True, exist_ok=True)
-    model = sum(_bytes(parameter) for parameter in learner.model.parameters())
-    moments = sum(8 * parameter.numel() for parameter in learner.model.parameters())
-    masters = 0 if learner.config.compute_dtype == "float32" else moments // 2
+    trained = trained_parameters(learner.model).values()
+    model = sum(_bytes(parameter) for parameter in trained)
+    moments = sum(8 * parameter.numel() for parameter in trained)
+    masters = 0 if _dtype(learner) == "float32" else moments // 2
     _refuse_full_disk(folder, 2 * (model * (2 if has_reference else 1) + moments + masters))
 
 
 def _load(checkpoint: Path, learner: Learner, tell: Report) -> Loaded:
     content = json.loads((checkpoint / "state.json").read_text())
     own = content["learner"]
-    saved = load_model(checkpoint / "hf", dtype=learner.config.compute_dtype)
-    stored = dict(saved.named_parameters())
-    parameters = dict(learner.model.named_parameters())
-    if {name: value.shape for name, value in stored.items()} != {name: p.shape for name, p in parameters.items()}:
-        raise RunError(
-            "Z405",
-            "the checkpoint is of another model",
-            where=str(checkpoint),
-            fix="use another run folder, or the model this run was started with",
-        )
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(stored[name])
+    _load_weights(checkpoint, learner, own)
     try:
         learner.optimizer.load_state_tensors(load_file(checkpoint / "optim.safetensors"))
     except ValueError as error:
@@ -175,12 +170,42 @@ def _load(checkpoint: Path, learner: Learner, tell: Report) -> Loaded:
     return Loaded(step=content["step"], state=content["state"], reference=reference)
 
 
+def _load_weights(checkpoint: Path, learner: Learner, own: Mapping[str, Any]) -> None:
+    """The parameters, or the adapters alone. RunError (Z405) where they are not of this model."""
+    base = own.get("base")
+    if base != learner.base_hash:
+        texts = [f"adapters on base {each}" if each else "all weights" for each in (base, learner.base_hash)]
+        raise _other_model(checkpoint, f"it holds {texts[0]}; this run trains {texts[1]}")
+    if base is not None:
+        try:
+            load_adapter(learner.model, checkpoint / "adapter")
+        except ValueError as error:
+            raise _other_model(checkpoint, str(error)) from error
+        return
+    saved = load_model(checkpoint / "hf", dtype=_dtype(learner))
+    stored = dict(saved.named_parameters())
+    parameters = trained_parameters(learner.model)
+    if {name: value.shape for name, value in stored.items()} != {name: p.shape for name, p in parameters.items()}:
+        raise _other_model(checkpoint, "its parameters have other names or shapes")
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(stored[name])
+
+
+def _other_model(checkpoint: Path, why: str) -> RunError:
+    return RunError(
+        "Z405", "the checkpoint is of another model", where=str(checkpoint), why=why,
+        fix="use another run folder, or the model and learner.lora this run was started with",
+    )  # fmt: skip
+
+
 def _state(learner: Learner, step: int, state: Mapping[str, Any]) -> dict[str, Any]:
     own = {
         "attempts": learner.attempts,
         "version": learner.version,
         "nonfinite_in_a_row": learner.nonfinite_in_a_row,
         "machine": _machine(learner),
+        "base": learner.base_hash,
     }
     return {"schema_version": SCHEMA_VERSION, "step": step, "learner": own, "state": dict(state)}
 
@@ -191,8 +216,12 @@ def _machine(learner: Learner) -> dict[str, Any]:
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "device": learner.model.device.type,
-        "dtype": learner.config.compute_dtype,
+        "dtype": _dtype(learner),
     }
+
+
+def _dtype(learner: Learner) -> str:
+    return str(learner.model.dtype).removeprefix("torch.")
 
 
 def _retain(folder: Path, step: int, keep: int) -> None:
@@ -237,7 +266,7 @@ def _remove_leftovers(folder: Path) -> None:
 
 
 def _refuse_nonfinite(learner: Learner, tensors: Mapping[str, Tensor], step: int) -> None:
-    named: Iterable[tuple[str, Tensor]] = [*learner.model.named_parameters(), *tensors.items()]
+    named: Iterable[tuple[str, Tensor]] = [*trained_parameters(learner.model).items(), *tensors.items()]
     bad = [name for name, value in named if not bool(torch.isfinite(value).all())]
     if bad:
         raise RunError(
@@ -250,7 +279,7 @@ def _refuse_nonfinite(learner: Learner, tensors: Mapping[str, Tensor], step: int
 
 
 def _size(learner: Learner, tensors: Mapping[str, Tensor], reference: Mapping[str, Tensor] | None) -> int:
-    held = [*learner.model.parameters(), *tensors.values(), *(reference or {}).values()]
+    held = [*trained_parameters(learner.model).values(), *tensors.values(), *(reference or {}).values()]
     return sum(_bytes(tensor) for tensor in held)
 
 
@@ -262,11 +291,9 @@ def _refuse_full_disk(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise RunError(
-            "Z406",
-            f"{math.ceil(needed / 2**20)} MiB are needed for checkpoints, {free // 2**20} MiB are free",
-            where=str(folder),
-            fix="free some space, or move the run folder to another disk",
-        )
+            "Z406", f"{math.ceil(needed / 2**20)} MiB are needed for checkpoints, {free // 2**20} MiB are free",
+            where=str(folder), fix="free some space, or move the run folder to another disk",
+        )  # fmt: skip
 
 
 def _warn(kind: str, **fields: object) -> None:

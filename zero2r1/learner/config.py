@@ -1,10 +1,42 @@
 """Settings of the learner. No torch here, so that a recipe can be read and explained without it."""
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from zero2r1.core.config import Strict
+
+
+class LoraConfig(Strict):
+    """Low-rank adapters that are trained in place of the model's own weights."""
+
+    rank: int = Field(default=16, ge=1)
+    """Rows of A and columns of B: the rank of the change to each adapted matrix. Ours: the paper trains all weights."""
+    alpha: float = Field(default=32.0, gt=0)
+    """The change is (alpha / rank) B A. Source: LoRA (Hu et al., 2021), section 4.1: the factor. Ours: its value."""
+    targets: Literal["all-linear"] | Annotated[tuple[str, ...], Field(min_length=1)] = "all-linear"
+    """Layers that get an adapter: `all-linear`, every linear layer but the output layer; or names, e.g.
+    `[q_proj, v_proj]`. Ours: attention and feed-forward alike."""
+    dropout: float = Field(default=0.0, ge=0, le=0)
+    """Must be 0: the learner draws no random numbers, and the sampler's probabilities must be those of the network that
+    learns; with dropout they would be of two networks. Ours."""
+    seed: int = Field(default=0, ge=0)
+    """The first values of A are drawn from this and each layer's name, not from the run's seed. Ours."""
+
+    def chosen(self, names: Iterable[str]) -> list[str]:
+        """Of full names of linear layers (the output layer not among them) those that get an adapter, in their order.
+
+        A target names a layer by its full name or by its last parts (`q_proj`, `mlp.up_proj`).
+        """
+        if self.targets == "all-linear":
+            return list(names)
+        return [name for name in names if any(fits(name, target) for target in self.targets)]
+
+
+def fits(name: str, target: str) -> bool:
+    """True where a target is a layer's name or the last parts of it. Ours: as peft reads targets."""
+    return name == target or name.endswith("." + target)
 
 
 class LearnerConfig(Strict):
@@ -31,11 +63,18 @@ class LearnerConfig(Strict):
     micro_tokens: int = Field(default=2048, ge=1)
     """Tokens of one forward and backward pass. Changes memory and speed, never the gradient. A longer row is a pass of
     its own. Ours: as fast as larger passes on a CPU and small enough for 135 M parameters; a GPU wants more."""
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    compute_dtype: Literal["float32", "bfloat16", "auto"] = "float32"
     """Numbers the network computes with (and the sampler, which shares it). bfloat16 keeps float32 master weights in
-    the optimizer. Ours: float32, with which sampler and learner agree to 1e-5."""
+    the optimizer. auto: bfloat16 where the processor computes with it, else float32; settled when the recipe is read,
+    so the run folder names the one it got. Ours: float32, with which sampler and learner agree to 1e-5."""
+    offload: Literal["none", "cpu"] = "none"
+    """cpu: master weights and AdamW's moments live in host memory and the update is made there, so that a GPU holds
+    weights and gradients only. Less device memory, more time an update; without a GPU the same numbers. Ours: none."""
     activation_checkpointing: bool = False
     """Keep only the input of each layer and compute the layer again in the backward pass: less memory, more time, the
     same gradient. Ours: off; fewer `micro_tokens` save memory without the time, so this is for single long rows."""
     max_nonfinite_in_a_row: int = Field(default=3, ge=1)
     """Updates in a row with a NaN or infinite loss or gradient after which the run stops. Ours: one may be bad luck."""
+    lora: LoraConfig | None = None
+    """Train low-rank adapters only (extra `lora`): far less memory for gradients and optimizer, small checkpoints; the
+    finished model is written merged. The learning rate wants choosing anew. Ours: null, all weights, as the paper."""

@@ -10,6 +10,9 @@ A loss or gradient that is NaN or infinite changes nothing: no parameter, no opt
 `max_nonfinite_in_a_row` such updates the run stops with the last checkpoint intact. A batch without any token under
 the loss changes nothing either.
 
+With `lora` in its settings only adapters are trained (`learner/lora.py`); optimizer, checkpoints and frozen policies
+then hold those alone.
+
 What it does not do: no randomness (the network runs without dropout), no logging, no schedule of evaluations.
 """
 
@@ -25,12 +28,15 @@ from transformers import PreTrainedModel
 from zero2r1.core.errors import RunError
 from zero2r1.learner.base import Batch, Loss, Row, Tokens
 from zero2r1.learner.config import LearnerConfig
+from zero2r1.learner.lora import add_adapters, refuse_adapted
 from zero2r1.learner.optimizer import Optimizer
 from zero2r1.learner.schedule import lr_at
 from zero2r1.models.attention import PackedContext
 from zero2r1.models.forward import head_of, hidden_states
 from zero2r1.models.logprobs import token_logprobs
 from zero2r1.models.packing import pack, plan
+from zero2r1.models.precision import settled
+from zero2r1.models.save import weights_hash
 
 
 class Learner:
@@ -39,11 +45,17 @@ class Learner:
     Attributes:
         attempts: steps asked for, the skipped ones included; the learning rate follows it.
         version: updates that changed the parameters; names the weights.
+        base_hash: with `lora`, the hash of the weights the adapters are put on; None without.
     """
 
     def __init__(self, model: PreTrainedModel, config: LearnerConfig, *, total_steps: int) -> None:
+        refuse_adapted(model)
         self.model = model.eval().requires_grad_(True)
-        self.config = config
+        self.config = config = config.model_copy(update={"compute_dtype": settled(config.compute_dtype, model.device)})
+        self.base_hash: str | None = None
+        if config.lora is not None:
+            self.base_hash = weights_hash(model)
+            add_adapters(model, config.lora)
         self.total_steps = total_steps
         self.optimizer = Optimizer(model, config)
         self.attempts = 0
@@ -84,7 +96,8 @@ class Learner:
     def logprobs(self, batch: Batch, parameters: Mapping[str, Tensor] | None = None) -> list[Float[Tensor, " _"]]:
         """Log-probabilities in nats, one tensor a row: entry t of token t where `loss_mask` is True, 0.0 elsewhere.
 
-        With `parameters` (by name, e.g. the frozen reference policy) the network runs with those instead of its own.
+        With `parameters` (from `snapshot`, e.g. the frozen reference policy) the network runs with those instead of
+        its own.
         """
         answers = [torch.zeros(len(row.token_ids)) for row in batch.rows]
         with torch.no_grad(), using(self.model, parameters):
@@ -213,12 +226,12 @@ class _Totals:
 
 @contextmanager
 def using(model: PreTrainedModel, parameters: Mapping[str, Tensor] | None) -> Iterator[None]:
-    """Runs the body with other values in the model's parameters and puts the own ones back, whatever happens.
+    """Runs the body with other values in the trained parameters and puts the own ones back, whatever happens.
 
     Ours: exchanging the storage costs nothing; a second module would cost its buffers and a second set of checks.
     Only for passes without gradient.
     """
-    own = dict(model.named_parameters()) if parameters is not None else {}
+    own = trained_parameters(model) if parameters is not None else {}
     kept = {name: parameter.data for name, parameter in own.items()}
     if parameters is not None and parameters.keys() != own.keys():
         raise ValueError("the parameters given are not those of this model")
@@ -232,5 +245,10 @@ def using(model: PreTrainedModel, parameters: Mapping[str, Tensor] | None) -> It
 
 
 def snapshot(model: PreTrainedModel) -> dict[str, Tensor]:
-    """A copy of all parameters by name: a frozen policy."""
-    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    """A copy of all trained parameters by name: a frozen policy. What is not trained stays as it is, in the model."""
+    return {name: parameter.detach().clone() for name, parameter in trained_parameters(model).items()}
+
+
+def trained_parameters(model: PreTrainedModel) -> dict[str, Tensor]:
+    """The parameters that a learner of this model changes, by name: all, or the adapters alone. Not copies."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}

@@ -5,7 +5,7 @@ from zero2r1.core.random import Address
 from zero2r1.evals.result import EvalResult
 from zero2r1.evals.run import evaluate
 from zero2r1.models.load import load_model, load_tokenizer, set_template
-from zero2r1.policy.engine import Engine
+from zero2r1.policy.choice import open_policy
 from zero2r1.recipes import Recipe
 from zero2r1.rewards.base import make_reward, measuring
 from zero2r1.stages.config import PretrainStage, ReasoningRLStage, ZeroRLStage
@@ -25,9 +25,12 @@ def evaluate_model(source: str, recipe: Recipe, *, stage: str) -> EvalResult:
     keeps = origin is not None and origin.keep_template
     if tokenizer.chat_template not in CHAT_TEMPLATES.values() and not keeps:
         set_template(tokenizer, dialect)
-    with make_reward(measuring(), dialect=dialect, verdicts=config.verdicts) as reward:
+    with (
+        make_reward(measuring(), dialect=dialect, verdicts=config.verdicts) as reward,
+        open_policy(load_model(source), tokenizer, config.sampler) as policy,
+    ):
         return evaluate(
-            Engine(load_model(source), tokenizer),
+            policy,
             make_task(config.tasks, seed=recipe.seed),
             reward,
             config.eval,

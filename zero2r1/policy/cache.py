@@ -1,34 +1,108 @@
-"""Keys and values of the tokens seen so far: one row of them for each slot, and the attention that reads them.
+"""Keys and values of the tokens seen so far, on pages, and the attention that writes and reads them.
 
-Shapes: B slots, C tokens of room in a slot, n live slots (0 to n - 1), H_kv key heads, R = H / H_kv query heads that
-share one, D width of a head. Each layer has its own pair of tensors [B, H_kv, C, D], made when the layer first speaks,
-so layers may differ in heads and widths.
+Shapes: P pages of PAGE tokens, n live slots, M pages of the longest live sequence, H_kv key heads, R = H / H_kv query
+heads that share one, D width of a head. Each layer has its own pair of tensors, keys [P, H_kv, D, PAGE] and values
+[P, H_kv, PAGE, D_v], made when the layer first speaks, so layers may differ in heads and widths. Keys lie with a page's
+tokens side by side: the scores of a page are then sums of whole rows of PAGE numbers.
 
-What it does not do: pages (a slot reserves room for its longest possible sequence), sharing of a prompt's keys between
-slots (they are copied), quantisation. No fused attention kernel for the decoding step: for one query a slot, two
-batched matrix products are as quick or several times quicker on a CPU.
+A step's attention is compiled where it can be (`models.kernels`), and reads the pages where they lie. Elsewhere the
+pages of the live slots are gathered into one padded batch: one copy of keys and one of values a layer, which every
+device can do.
+
+What it does not do: it does not know whose pages these are (`scheduler` does), and it quantises nothing.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int32, Int64
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from zero2r1.models.attention import PackedContext
+from zero2r1.models.kernels.ops import Kernels
+from zero2r1.policy.pages import PAGE, pages_of
+from zero2r1.policy.samples import Piece
 
-ALIGNMENT = 8
-"""Ours: attention reads a multiple of this many cached tokens; the matrix products like round widths."""
+QUERY_ROWS = 256
+"""Ours: later pieces of a prompt look back in blocks of this many tokens, which bounds the mask in memory."""
 
 
-class PromptContext:
-    """Attention over packed prompts that keeps their keys and values."""
+class Pages(NamedTuple):
+    """One layer's keys and values."""
 
-    def __init__(self, lengths: Sequence[int], *, device: torch.device) -> None:
-        self._packed = PackedContext(lengths, device=device)
-        self.keys: dict[int, Tensor] = {}
-        """By layer: [T, H_kv, D], prompts end to end."""
-        self.values: dict[int, Tensor] = {}
+    keys: Float[Tensor, "P H_kv D PAGE"]
+    values: Float[Tensor, "P H_kv PAGE D_v"]
+
+
+class Places(NamedTuple):
+    """Where some tokens stand."""
+
+    pages: Int64[Tensor, " T"]
+    offsets: Int64[Tensor, " T"]
+    """Inside the page, 0 <= offset < PAGE."""
+
+
+class PagedCache:
+    """The pages of all layers."""
+
+    def __init__(self, num_pages: int) -> None:
+        self.num_pages = num_pages
+        self._layers: dict[int, Pages] = {}
+
+    def store(
+        self, layer: int, key: Float[Tensor, "1 H_kv T D"], value: Float[Tensor, "1 H_kv T D_v"], places: Places
+    ) -> Pages:
+        """Writes the keys and values of T tokens; returns the layer's pages."""
+        pages = self.layer(layer, key, value)
+        pages.keys[places.pages, :, :, places.offsets] = key[0].transpose(0, 1)
+        pages.values[places.pages, :, places.offsets] = value[0].transpose(0, 1)
+        return pages
+
+    def layer(self, layer: int, key: Float[Tensor, "1 H_kv T D"], value: Float[Tensor, "1 H_kv T D_v"]) -> Pages:
+        """The pages of a layer, shaped and typed like the keys and values that they will hold."""
+        pages = self._layers.get(layer)
+        if pages is None:
+            _, num_heads, _, width = key.shape
+            # Zeros, not empty: a masked entry has weight 0, and 0 * NaN out of old memory would be NaN.
+            pages = self._layers[layer] = Pages(
+                key.new_zeros(self.num_pages, num_heads, width, PAGE),
+                value.new_zeros(self.num_pages, num_heads, PAGE, value.shape[3]),
+            )
+        return pages
+
+    def copy(self, sources: Int64[Tensor, " N"], destinations: Int64[Tensor, " N"]) -> None:
+        """Copies whole pages in all layers. No page is both a source and a destination."""
+        for pages in self._layers.values():
+            for tensor in pages:
+                tensor[destinations] = tensor[sources]
+
+
+class PrefillContext:
+    """Attention over pieces of prompts, laid end to end in one row: those that start a prompt first, then the others.
+
+    A first piece looks at itself only, so all of them are attended as one pack. A later piece looks back at the pages
+    of its prompt too. All keys are written before any is read: a piece may look back at another one of the same row.
+    """
+
+    def __init__(self, cache: PagedCache, pieces: Sequence[Piece], *, device: torch.device) -> None:
+        self._cache = cache
+        lengths = [len(piece.token_ids) for piece in pieces if not piece.start]
+        self._packed = PackedContext(lengths, device=device) if lengths else None
+        self._num_packed = sum(lengths)
+        ordered = [piece for piece in pieces if not piece.start] + [piece for piece in pieces if piece.start]
+        positions = [np.arange(piece.start, piece.start + len(piece.token_ids)) for piece in ordered]
+        pages = [np.array(piece.pages)[place // PAGE] for piece, place in zip(ordered, positions, strict=True)]
+        self.token_ids = torch.tensor([token for piece in ordered for token in piece.token_ids], device=device)
+        """[T] what goes through the network, in this order."""
+        self.position_ids = torch.tensor(np.concatenate(positions), device=device)
+        """[T]"""
+        self._places = Places(torch.tensor(np.concatenate(pages), device=device), self.position_ids % PAGE)
+        self._blocks = [
+            _Block(piece, first, device) for piece in ordered[len(lengths) :] for first in _block_starts(piece)
+        ]
 
     def attend(
         self,
@@ -40,72 +114,71 @@ class PromptContext:
         scaling: float,
     ) -> Float[Tensor, "1 T H D_v"]:
         """See `models.attention.AttentionContext.attend`."""
-        self.keys[layer] = key[0].transpose(0, 1)
-        self.values[layer] = value[0].transpose(0, 1)
-        return self._packed.attend(layer, query, key, value, scaling=scaling)
+        pages = self._cache.store(layer, key, value, self._places)
+        start = self._num_packed
+        outputs: list[Tensor] = []
+        if self._packed is not None:
+            first = (tensor[:, :, :start] for tensor in (query, key, value))
+            outputs.append(self._packed.attend(layer, *first, scaling=scaling))
+        for block in self._blocks:
+            outputs.append(block.attend(query[:, :, start : start + block.size], pages, scaling))
+            start += block.size
+        return torch.cat(outputs, dim=1)
 
 
-class SlotCache:
-    """The keys and values of all slots."""
+def _block_starts(piece: Piece) -> range:
+    return range(piece.start, piece.start + len(piece.token_ids), QUERY_ROWS)
 
-    def __init__(self, *, num_slots: int, capacity: int) -> None:
-        self.num_slots = num_slots
-        self.capacity = -(-capacity // ALIGNMENT) * ALIGNMENT
-        """C, tokens a slot has room for."""
-        self._layers: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def layer(
-        self, layer: int, key: Float[Tensor, "T H_kv D"], value: Float[Tensor, "T H_kv D_v"]
-    ) -> tuple[Float[Tensor, "B H_kv C D"], Float[Tensor, "B H_kv C D_v"]]:
-        """The tensors of one layer, shaped and typed like the keys and values it is about to hold."""
-        if layer not in self._layers:
-            # Zeros, not empty: a masked entry has weight 0, and 0 * NaN out of old memory would be NaN.
-            self._layers[layer] = (self._zeros_like(key), self._zeros_like(value))
-        return self._layers[layer]
+class _Block:
+    """Tokens `first` to `first + size - 1` of a prompt, which look at all of it up to and with themselves."""
 
-    def _zeros_like(self, tensor: Tensor) -> Tensor:
-        _, num_heads, width = tensor.shape
-        return tensor.new_zeros(self.num_slots, num_heads, self.capacity, width)
+    def __init__(self, piece: Piece, first: int, device: torch.device) -> None:
+        self.size = min(QUERY_ROWS, piece.start + len(piece.token_ids) - first)
+        self._pages = torch.tensor(piece.pages[: pages_of(first + self.size)], device=device)
+        columns = torch.arange(len(self._pages) * PAGE, device=device)
+        self._is_seen = columns <= torch.arange(first, first + self.size, device=device)[:, None]
 
-    def place(
-        self,
-        prompts: PromptContext,
-        *,
-        source: Int64[Tensor, " N"],
-        slots: Int64[Tensor, " N"],
-        positions: Int64[Tensor, " N"],
-    ) -> None:
-        """Copies token `source[i]` of the packed prompts to place `positions[i]` of slot `slots[i]`, in all layers."""
-        for layer, prompt_keys in prompts.keys.items():
-            prompt_values = prompts.values[layer]
-            keys, values = self.layer(layer, prompt_keys, prompt_values)
-            keys[slots, :, positions] = prompt_keys[source]
-            values[slots, :, positions] = prompt_values[source]
-
-    def move(self, sources: Int64[Tensor, " N"], destinations: Int64[Tensor, " N"], *, length: int) -> None:
-        """Copies the first `length` tokens of whole slots. No slot is both a source and a destination."""
-        for pair in self._layers.values():
-            for tensor in pair:
-                tensor[destinations, :, :length] = tensor[sources, :, :length]
+    def attend(self, query: Tensor, pages: Pages, scaling: float) -> Tensor:
+        """[1, H, size, D] queries to [1, size, H, D_v]."""
+        keys = pages.keys[self._pages].permute(1, 0, 3, 2).flatten(1, 2)[None]  # [1, H_kv, M * PAGE, D]
+        values = pages.values[self._pages].transpose(0, 1).flatten(1, 2)[None]
+        mixed = scaled_dot_product_attention(
+            query, keys, values, attn_mask=self._is_seen, scale=scaling, enable_gqa=True
+        )
+        return mixed.transpose(1, 2)
 
 
 class StepContext:
     """One decoding step: slot i adds one token and looks at all of its own up to and with that one."""
 
-    def __init__(self, cache: SlotCache, lengths: Int64[Tensor, " n"], *, longest: int) -> None:
+    def __init__(
+        self,
+        cache: PagedCache,
+        tables: Int32[Tensor, "n M"],
+        positions: Int64[Tensor, " n"],
+        *,
+        kernels: Kernels | None = None,
+    ) -> None:
         """
         Args:
+            kernels: read the pages where they lie; None: gather them.
             cache: gets the new tokens' keys and values while the step runs.
-            lengths: tokens each live slot holds before this step, on the device of the model.
-            longest: their maximum (known to the caller without waiting for the device).
+            tables: the pages of each live slot in the order of its tokens; entries beyond its own may be any page.
+            positions: of the new tokens, on the device of the model: how many each slot held before.
         """
-        self._cache = cache
-        self._lengths = lengths
-        self._slots = torch.arange(len(lengths), device=lengths.device)
-        self._width = min(-(-(longest + 1) // ALIGNMENT) * ALIGNMENT, cache.capacity)
-        columns = torch.arange(self._width, device=lengths.device)
-        is_hidden = (columns > lengths[:, None])[:, None, None]
-        self._mask = torch.zeros(is_hidden.shape, device=lengths.device).masked_fill_(is_hidden, -torch.inf)
+        self._cache, self._kernels = cache, kernels
+        self.tables = tables.contiguous()
+        """[n, M] int32."""
+        self.position_ids = positions
+        """[n] int64."""
+        self._positions = positions.int()
+        self.lengths = self._positions + 1
+        """[n] int32: tokens a slot looks at, the new one included."""
+        pages = tables.gather(1, (positions // PAGE)[:, None])[:, 0]
+        self._places = Places(pages.long(), positions % PAGE)
+        self._mask: Tensor | None = None
+        self._rows: dict[int, Tensor] = {}
 
     def attend(
         self,
@@ -116,19 +189,44 @@ class StepContext:
         *,
         scaling: float,
     ) -> Float[Tensor, "1 n H D_v"]:
-        """softmax(scaling * q K^T) V of each slot, over the longest live length and masked beyond the slot's own."""
-        new_keys, new_values = key[0].transpose(0, 1), value[0].transpose(0, 1)
-        keys, values = self._cache.layer(layer, new_keys, new_values)
-        keys[self._slots, :, self._lengths] = new_keys
-        values[self._slots, :, self._lengths] = new_values
-        num_slots, num_kv_heads, width = len(self._slots), new_keys.shape[1], self._width
-        num_heads, head_width = query.shape[1], query.shape[3]
-        # [n, H_kv, C, D] cut to the live slots and the longest length stays one batch of matrices without a copy.
-        keys = keys[:num_slots, :, :width].flatten(0, 1)
-        values = values[:num_slots, :, :width].flatten(0, 1)
-        queries = (query[0].transpose(0, 1) * scaling).reshape(num_slots * num_kv_heads, -1, head_width)
-        scores = torch.bmm(queries, keys.transpose(1, 2)).view(num_slots, num_kv_heads, -1, width)
+        """softmax(scaling * q K^T) V of each slot."""
+        if self._kernels is None:
+            return self._gathered(query, self._cache.store(layer, key, value, self._places), scaling)
+        rows, new_keys, new_values = (tensor[0].transpose(0, 1) for tensor in (query, key, value))  # [n, heads, D]
+        pages = self._cache.layer(layer, key, value)
+        self._kernels.put(*pages, new_keys, new_values, self.tables, self._positions)
+        mixed = self._kernels.attend(
+            rows, *pages, self.tables, self.lengths, scaling=scaling, longest=self.tables.shape[1] * PAGE
+        )
+        return mixed[None]
+
+    def _gathered(self, query: Tensor, pages: Pages, scaling: float) -> Tensor:
+        """Over the pages of the longest live sequence, masked beyond the slot's own tokens."""
+        num_slots, num_pages = self.tables.shape
+        _, num_kv_heads, width, _ = pages.keys.shape
+        width_v = pages.values.shape[3]
+        num_tokens = num_pages * PAGE
+        # Rows of PAGE numbers of the keys and of PAGE * D_v of the values, gathered in the order the products need.
+        keys = pages.keys.view(-1, PAGE).index_select(0, self._rows_of(num_kv_heads * width))
+        values = pages.values.view(-1, PAGE * width_v).index_select(0, self._rows_of(num_kv_heads))
+        queries = (query[0].transpose(0, 1) * scaling).reshape(num_slots * num_kv_heads, -1, width)
+        scores = torch.bmm(queries, keys.view(-1, width, num_tokens)).view(num_slots, num_kv_heads, -1, num_tokens)
         # In float32 whatever the dtype of the model.
-        weights = scores.float().add_(self._mask).softmax(-1).to(scores.dtype)
-        mixed = torch.bmm(weights.view(num_slots * num_kv_heads, -1, width), values)
-        return mixed.view(1, num_slots, num_heads, -1)
+        weights = scores.float().add_(self._hidden()).softmax(-1).to(scores.dtype)
+        mixed = torch.bmm(weights.view(num_slots * num_kv_heads, -1, num_tokens), values.view(-1, num_tokens, width_v))
+        return mixed.view(1, num_slots, -1, width_v)
+
+    def _rows_of(self, rows_per_page: int) -> Tensor:
+        """[n * rows_per_page * M] where row r of page j of slot i lies, for all slots i, rows r and pages j."""
+        if rows_per_page not in self._rows:
+            rows = torch.arange(rows_per_page, dtype=torch.int32, device=self.tables.device)
+            self._rows[rows_per_page] = (self.tables[:, None] * rows_per_page + rows[:, None]).flatten()
+        return self._rows[rows_per_page]
+
+    def _hidden(self) -> Tensor:
+        """[n, 1, 1, M * PAGE] 0 where a slot may look and -inf beyond."""
+        if self._mask is None:
+            columns = torch.arange(self.tables.shape[1] * PAGE, device=self.tables.device)
+            is_hidden = (columns >= self.lengths[:, None])[:, None, None]
+            self._mask = torch.zeros(is_hidden.shape, device=columns.device).masked_fill_(is_hidden, -torch.inf)
+        return self._mask

@@ -8,11 +8,16 @@ of the boundary between two tokens).
 The engine knows the hash of the weights it samples from. Whoever changes the weights says so with `follow`; sampling
 from weights that changed in silence is an error, because lineage and importance ratios would be wrong in silence too.
 
-What it does not do: no paged or quantised cache, no speculation, no sharing of work between calls, one device.
+The cache is paged and has a budget that is never exceeded: samples of one prompt share its pages, and when pages run
+out, the sample admitted last is put back and computed again later (see `scheduler`). So a tight budget costs time, and
+no sample its tokens.
+
+What it does not do: no quantised cache, no speculation, no sharing of work between calls, one device.
 """
 
 from collections import Counter
 from collections.abc import Callable, Sequence, Set
+from typing import Literal
 
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -22,8 +27,12 @@ from zero2r1.core.random import Address, key
 from zero2r1.core.types import Completion, Prompt
 from zero2r1.models.load import weights_hash
 from zero2r1.policy.base import Policy, Sampling
+from zero2r1.policy.config import MAX_SLOTS, MAX_TOKENS_IN_CACHE, PREFILL_TOKENS
 from zero2r1.policy.decoding import Decoding, Spoken
-from zero2r1.policy.scheduler import Job
+from zero2r1.policy.network import Network, find_kernels, fused_network_of, network_of
+from zero2r1.policy.pages import PAGE
+from zero2r1.policy.samples import Job
+from zero2r1.policy.session import Session, Stats, refuse_too_long
 
 
 class Engine(Policy):
@@ -34,25 +43,30 @@ class Engine(Policy):
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         *,
-        max_slots: int = 128,
-        max_tokens_in_cache: int = 65_536,
+        max_slots: int = MAX_SLOTS,
+        max_tokens_in_cache: int = MAX_TOKENS_IN_CACHE,
+        prefill_tokens: int = PREFILL_TOKENS,
         recompute_hash: bool = True,
+        kernels: Literal["auto", "off"] = "auto",
     ) -> None:
         """
         Args:
             model: shared, not copied; it must have been loaded by `models` (its attention is ours).
             tokenizer: with a chat template.
-            max_slots: most sequences decoded at the same time.
-            max_tokens_in_cache: most tokens whose keys and values are held; a slot reserves the longest prompt plus
-                max_new_tokens, so this limits the slots of long calls.
-            recompute_hash: before each call, hash the weights and compare (about 1 s per GB). When False only the
-                version counters of the tensors are compared: free, but blind to changes made through `.data`.
+            max_slots, max_tokens_in_cache, prefill_tokens, recompute_hash, kernels: see `config.EngineConfig`.
         """
-        if max_slots < 1 or max_tokens_in_cache < 1:
-            raise ValueError(f"max_slots={max_slots}, max_tokens_in_cache={max_tokens_in_cache}: both are at least 1")
+        if min(max_slots, max_tokens_in_cache, prefill_tokens) < 1:
+            raise ValueError(
+                f"max_slots={max_slots}, max_tokens_in_cache={max_tokens_in_cache}, prefill_tokens={prefill_tokens}: "
+                "all are at least 1"
+            )
         self._tokenizer = tokenizer
-        self._max_slots, self._max_tokens_in_cache = max_slots, max_tokens_in_cache
-        self._recompute_hash = recompute_hash
+        self._max_slots, self._max_pages = max_slots, max_tokens_in_cache // PAGE
+        self._prefill_tokens, self._recompute_hash = prefill_tokens, recompute_hash
+        self._kernels, self.arithmetic = find_kernels(model) if kernels == "auto" else (None, "transformers: asked for")
+        """`arithmetic`: in words, what computes a step, and why when it is not compiled code."""
+        self.stats = Stats()
+        """Of the last call of `sample`, as far as it came."""
         self._hashes: dict[int, str] = {}
         """By version that has been sampled from: its weights."""
         self.follow(model, version=0)
@@ -74,6 +88,7 @@ class Engine(Policy):
             )
         self.version, self.weights_hash = version, weights
         self._model = model
+        self._network: Network | None = None
         self._counters = _counters(model)
 
     def encode(self, prompt: Prompt) -> tuple[int, ...]:
@@ -114,14 +129,19 @@ class Engine(Policy):
             return [[] for _ in prompts]
         self._refuse_stale_weights()
         encoded, eos_ids = [self.encode(prompt) for prompt in prompts], self.eos_ids
+        refuse_too_long(
+            max(len(token_ids) for token_ids in encoded), sampling.max_new_tokens, self._max_positions, self._max_pages
+        )
         decoding = Decoding(
-            self._model,
+            self._current_network(),
             encoded,
             _jobs(prompts, samples_per_prompt, address),
             sampling=sampling,
             eos_ids=eos_ids,
             decode=self._text,
-            num_slots=self._num_slots(encoded, len(prompts) * samples_per_prompt, sampling),
+            num_slots=self._max_slots,
+            max_pages=self._max_pages,
+            prefill_tokens=self._prefill_tokens,
         )
         self._hashes[self.version] = self.weights_hash
         groups: list[list[Completion]] = [[] for _ in prompts]
@@ -133,8 +153,50 @@ class Engine(Policy):
             if on_finished is not None:
                 on_finished(completion)
 
-        decoding.run(take)
+        try:
+            decoding.run(take)
+        finally:
+            self.stats = decoding.stats
         return [sorted(group, key=lambda completion: completion.sample) for group in groups]
+
+    def open(self, *, is_streaming: bool = True) -> Session:
+        """A session over these weights with the whole cache, for requests that come one by one.
+
+        Its steps raise RunError once the engine follows other weights. The cache is made at the first step.
+
+        Raises:
+            RunError: the weights changed since the last `follow`.
+            ConfigError: the cache is smaller than one page.
+        """
+        self._refuse_stale_weights()
+        if not self._max_pages:
+            raise ConfigError("Z110", "the cache is smaller than one page", fix=f"max_tokens_in_cache={PAGE} or more")
+        self._hashes[self.version] = self.weights_hash
+        opened = self._current_network()
+
+        def check() -> None:
+            if self._network is not opened or _counters(self._model) != self._counters:
+                raise self._stale("Session.step", "open another session after each change of the weights")
+
+        return Session(
+            opened,
+            num_slots=self._max_slots,
+            num_pages=self._max_pages,
+            prefill_tokens=self._prefill_tokens,
+            eos_ids=self.eos_ids,
+            decode=self._text,
+            encode=self.encode,
+            max_positions=self._max_positions,
+            is_streaming=is_streaming,
+            check=check,
+        )
+
+    def _current_network(self) -> Network:
+        """Over the weights as they are. Compiled code lays them out anew, so it waits until somebody samples."""
+        if self._network is None:
+            kernels, model = self._kernels, self._model
+            self._network = network_of(model) if kernels is None else fused_network_of(model, kernels)
+        return self._network
 
     @property
     def eos_ids(self) -> frozenset[int]:
@@ -164,37 +226,25 @@ class Engine(Policy):
         """As it is: no special token is left out, no space tidied up, so rewards see what the model said."""
         return self._tokenizer.decode(token_ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
-    def _num_slots(self, encoded: Sequence[Sequence[int]], num_jobs: int, sampling: Sampling) -> int:
-        longest = max(len(token_ids) for token_ids in encoded)
-        needed = longest + sampling.max_new_tokens
-        positions = getattr(self._model.config, "max_position_embeddings", None)
-        if positions is not None and needed > positions:
-            raise ModelError(
-                "Z207",
-                f"a prompt of {longest} tokens and max_new_tokens={sampling.max_new_tokens} need {needed} positions",
-                where=f"the model has {positions}",
-                fix=f"set max_new_tokens to at most {max(positions - longest, 0)}, or leave long prompts out",
-            )
-        if needed > self._max_tokens_in_cache:
-            raise ConfigError(
-                "Z110",
-                f"one sequence needs {needed} tokens of cache and the engine may hold {self._max_tokens_in_cache}",
-                fix=f"raise max_tokens_in_cache to at least {needed}, or lower max_new_tokens",
-            )
-        return min(self._max_slots, num_jobs, self._max_tokens_in_cache // needed)
+    @property
+    def _max_positions(self) -> int | None:
+        return getattr(self._model.config, "max_position_embeddings", None)
 
     def _refuse_stale_weights(self) -> None:
         is_stale = _counters(self._model) != self._counters
         if not is_stale and self._recompute_hash:
             is_stale = weights_hash(self._model) != self.weights_hash
         if is_stale:
-            raise RunError(
-                "Z317",
-                f"the weights changed since version {self.version} ({self.weights_hash})",
-                where="Engine.sample",
-                why="the samples would name weights they do not come from",
-                fix="call follow(model, version=...) after each change of the weights",
-            )
+            raise self._stale("Engine.sample", "call follow(model, version=...) after each change of the weights")
+
+    def _stale(self, where: str, fix: str) -> RunError:
+        return RunError(
+            "Z317",
+            f"the weights changed since version {self.version} ({self.weights_hash})",
+            where=where,
+            why="the samples would name weights they do not come from",
+            fix=fix,
+        )
 
 
 def _jobs(prompts: Sequence[Prompt], samples_per_prompt: int, address: Address) -> list[Job]:

@@ -12,7 +12,7 @@ What this is not: a language. There are no variables, no conditions and no loops
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import Field, model_validator
 
@@ -22,13 +22,19 @@ from zero2r1.core.errors import ConfigError
 from zero2r1.core.run import name_is_safe
 from zero2r1.evals.config import EvalConfig
 from zero2r1.learner.config import LearnerConfig
+from zero2r1.policy.sampler_config import SamplerConfig
 from zero2r1.rewards.base import RewardConfig, VerdictConfig
 from zero2r1.rl.config import RLConfig
 from zero2r1.stages.config import ModelConfig, MonitorConfig, SamplingFilter, SaveConfig, SFTConfig, Stage, parents_of
 from zero2r1.tasks.base import TaskConfig
 from zero2r1.tasks.corpus import CorpusConfig
 
-SECTIONS = ("tasks", "learner", "save", "eval", "rl", "rewards", "verdicts", "monitor", "sft", "sampling", "corpus")
+SECTIONS = (
+    "tasks", "learner", "save", "eval", "rl", "rewards", "verdicts", "monitor", "sft", "sampling", "sampler", "corpus",
+)  # fmt: skip
+
+Holder = TypeVar("Holder", bound=Strict)
+"""Something with a `learner` section: a stage, or the recipe itself."""
 
 
 class Recipe(Strict):
@@ -64,6 +70,8 @@ class Recipe(Strict):
     """Fine-tuning defaults."""
     sampling: SamplingFilter | None = None
     """Defaults of the stages that make supervised rows from samples."""
+    sampler: SamplerConfig | None = None
+    """Who draws samples, for training, filters and evaluation alike."""
     corpus: CorpusConfig | None = None
     """Defaults of the pretraining corpus."""
     stages: dict[str, Stage]
@@ -127,7 +135,28 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe with its `extends` chain and `a.b=c` overrides. Raises ConfigError with file, line and column."""
     document = configs.load(path(name), overrides, resolve_base=_base_of)
     _refuse_silent_overrides(document.data, overrides)
-    return configs.validate(Recipe, _with_sections(document))
+    return with_settled_dtypes(configs.validate(Recipe, _with_sections(document)))
+
+
+def with_settled_dtypes(recipe: Recipe) -> Recipe:
+    """The recipe with each `learner.compute_dtype: auto` replaced by the data type that this machine is fastest in.
+
+    Ours: before anything is keyed, planned or written down. So a stage's key and manifest and config.resolved.yaml name
+    what was computed with; a run that is resumed keeps it, and the same recipe on a machine of the other kind is
+    another run.
+    """
+    stages = {name: _with_settled_dtype(stage) for name, stage in recipe.stages.items()}
+    return _with_settled_dtype(recipe).model_copy(update={"stages": stages})
+
+
+def _with_settled_dtype(holder: Holder) -> Holder:
+    """Imports torch only when there is something to settle: reading a recipe is light."""
+    learner = getattr(holder, "learner", None)
+    if learner is None or learner.compute_dtype != "auto":
+        return holder
+    from zero2r1.models.precision import fast_dtype
+
+    return holder.model_copy(update={"learner": learner.model_copy(update={"compute_dtype": fast_dtype()})})
 
 
 def _base_of(base: str, child: Path) -> Path:

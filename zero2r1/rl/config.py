@@ -1,11 +1,16 @@
 """Settings of reinforcement learning. No torch here, so that a recipe can be read and explained without it."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from zero2r1.core.config import Strict
 from zero2r1.rl.algorithms import ALGORITHMS
+
+CAPS: Mapping[str, float] = MappingProxyType({"truncate": 2.0, "mask": 5.0})
+"""Largest importance weight by correction. truncate: Ours, the usual one of other trainers. mask: Source: IcePop."""
 
 
 class LengthCap(Strict):
@@ -75,9 +80,17 @@ class RLConfig(Strict):
     reference_every: int = Field(default=400, ge=1)
     """Updates after which the reference policy becomes the newest one, at the end of the rollout that reaches them.
     Source: DeepSeek-R1, training details of R1-Zero: 400."""
+    importance_correction: Literal["none", "truncate", "mask"] = "none"
+    """For a sampler that computes otherwise than the learner (vLLM): recompute the old log-probabilities with the
+    learner and weigh each token by rho = old/sampler, cut at `importance_cap` (`truncate`) or 0 where it leaves
+    [`importance_floor`, `importance_cap`] (`mask`). Source: truncated importance sampling (Yao et al. 2025); mask:
+    IcePop (arXiv 2510.18855). Ours: none; the built-in sampler computes with the learner's own weights and
+    arithmetic."""
     importance_cap: float | None = Field(default=None, gt=0)
-    """Recompute the old log-probabilities with the learner and weigh each token by min(old/sampler, cap). Ours: off;
-    the built-in sampler computes with the learner's own weights and arithmetic."""
+    """Largest rho. Unset it is 2 for `truncate` (Ours) and 5 for `mask` (Source: IcePop). Set alone it means
+    `truncate`, as it did before there was a choice."""
+    importance_floor: float = Field(default=0.5, ge=0)
+    """Least rho that `mask` keeps. Source: IcePop: 0.5."""
     max_gap_nats: float = Field(default=0.2, gt=0)
     """Stop when sampler and learner disagree by more than this on average before the first update of a rollout. Ours:
     stale weights measure 0.2 and more, healthy bfloat16 0.02, float32 1e-6."""
@@ -95,6 +108,7 @@ class RLConfig(Strict):
                     f"'{name}' does not exist in RL: the ratio needs the probabilities of the sampled distribution, "
                     "and cutting its tail biases them (shape rollouts with 'temperature')"
                 )
+        data = _with_correction(data)
         row = ALGORITHMS.get(str(data.get("algorithm", "grpo")), {})
         # Behind a validator like this one, strict validation wants tuples where a file can only have lists.
         given = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
@@ -102,6 +116,14 @@ class RLConfig(Strict):
         if isinstance(filled.get("max_new_tokens"), int):
             filled["max_new_tokens"] = ({"from_step": 0, "max_new_tokens": filled["max_new_tokens"]},)
         return filled
+
+    @model_validator(mode="after")
+    def _correction_is_whole(self) -> "RLConfig":
+        if self.importance_correction == "none" and self.importance_cap is not None:
+            raise ValueError("importance_cap has no effect with importance_correction: none")
+        if self.importance_correction == "mask" and self.importance_floor > (self.importance_cap or 0.0):
+            raise ValueError("importance_floor is at most importance_cap: else every token is masked")
+        return self
 
     @model_validator(mode="after")
     def _caps_start_at_zero(self) -> "RLConfig":
@@ -113,3 +135,13 @@ class RLConfig(Strict):
     def cap_at(self, step: int) -> int:
         """Length cap, in tokens, of a rollout whose first update is `step`."""
         return [cap.max_new_tokens for cap in self.max_new_tokens if cap.from_step <= step][-1]
+
+
+def _with_correction(data: dict[str, Any]) -> dict[str, Any]:
+    """The cap that belongs to the correction; `truncate` for a cap alone."""
+    cap, correction = data.get("importance_cap"), data.get("importance_correction")
+    if cap is not None and correction is None:
+        return {**data, "importance_correction": "truncate"}
+    if cap is None and isinstance(correction, str) and correction in CAPS:
+        return {**data, "importance_cap": CAPS[correction]}
+    return data

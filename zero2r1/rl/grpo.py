@@ -26,7 +26,7 @@ from zero2r1.policy.base import Policy
 from zero2r1.rl import rollout as rollouts
 from zero2r1.rl.batch import to_batch
 from zero2r1.rl.config import RLConfig
-from zero2r1.rl.loss import PolicyLoss, truncated_importance
+from zero2r1.rl.loss import PolicyLoss, importance_streams
 
 NAMED_REASONS = 5
 """Ours: reasons for errors that a message lists."""
@@ -157,7 +157,7 @@ def _frozen(
 ) -> list[dict[str, Tensor]]:
     """For each row the log-probabilities, in nats, of the reference and, where asked for, of the learner as it is
     now."""
-    needs_reference, needs_old = config.kl_coef > 0, config.importance_cap is not None
+    needs_reference, needs_old = config.kl_coef > 0, config.importance_correction != "none"
     streams: list[dict[str, Tensor]] = [{} for _ in part]
     if not (needs_reference or needs_old):
         return streams
@@ -166,10 +166,16 @@ def _frozen(
     if needs_reference:
         for stream, values in zip(present, learner.logprobs(batch, reference.parameters), strict=True):
             stream["reference"] = values
-    if config.importance_cap is not None:
+    if config.importance_correction != "none" and config.importance_cap is not None:
         for stream, row, values in zip(present, batch.rows, learner.logprobs(batch), strict=True):
             stream["old"] = values
-            stream["importance"] = truncated_importance(values, row.streams["old"], cap=config.importance_cap)
+            stream |= importance_streams(
+                values,
+                row.streams["old"],
+                correction=config.importance_correction,
+                low=config.importance_floor,
+                high=config.importance_cap,
+            )
     return streams
 
 
@@ -184,8 +190,11 @@ def _finish(
 
 def _metrics(learned: Mapping[str, float], *, is_on_policy: bool) -> dict[str, float]:
     """The learner's figures under the names of the metrics log."""
-    named = {"clip/mean": "clip/frac"}
-    wanted = ("loss", "grad_norm", "lr", "tokens", "nonfinite", "clip/mean", "kl/mean", "entropy/mean", "ratio/mean")
+    named = {"clip/mean": "clip/frac", "importance_cut/mean": "importance/cut_frac"}
+    wanted = (
+        "loss", "grad_norm", "lr", "tokens", "nonfinite", "clip/mean", "kl/mean", "entropy/mean", "ratio/mean",
+        "importance/mean", "importance_cut/mean",
+    )  # fmt: skip
     metrics = {named.get(name, name): learned[name] for name in wanted if name in learned}
     if is_on_policy:
         metrics |= {name: learned[name] for name in ("gap/mean", "gap/max") if name in learned}

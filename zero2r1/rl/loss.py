@@ -21,6 +21,9 @@ from zero2r1.learner.base import Tokens
 
 RatioName = Literal["token", "sequence"]
 ObjectiveName = Literal["clip", "cispo"]
+CorrectionName = Literal["truncate", "mask"]
+CORRECTIONS = ("importance", "importance_cut")
+"""Streams of a correction for a sampler that differs from the learner."""
 
 
 def token_ratio(logprobs: Float[Tensor, " n"], old: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
@@ -110,12 +113,43 @@ def truncated_importance(old: Float[Tensor, " n"], sampler: Float[Tensor, " n"],
     return torch.exp(old - sampler).clamp(max=cap)
 
 
+def masked_importance(
+    old: Float[Tensor, " n"], sampler: Float[Tensor, " n"], *, low: float, high: float
+) -> Float[Tensor, " n"]:
+    """rho = pi_old/pi_sampler where low <= rho <= high, else 0: a token on which the two differ too much is left out.
+
+    old [n] (recomputed by the learner before its first update) and sampler [n] in nats -> [n], dimensionless, >= 0. A
+    rho that is not a number counts as outside.
+    Source: masked importance sampling, IcePop (Ling Team, "Every Step Evolves", arXiv 2510.18855), M(k) with alpha =
+    low and beta = high.
+    Ours: the weights of the other tokens stay as they are (the batch's normaliser counts masked tokens, too), so the
+    gradient of a batch shrinks with what is left out instead of growing on what remains.
+    """
+    ratio = torch.exp(old - sampler)
+    return torch.where((ratio >= low) & (ratio <= high), ratio, torch.zeros_like(ratio))
+
+
+def importance_streams(
+    old: Float[Tensor, " n"], sampler: Float[Tensor, " n"], *, correction: CorrectionName, low: float, high: float
+) -> dict[str, Float[Tensor, " n"]]:
+    """What the loss reads of a correction: `importance` [n], the weight of each token, and `importance_cut` [n], 1.0
+    where that is not pi_old/pi_sampler itself: truncated or masked.
+
+    old [n] and sampler [n] in nats; `low` is read by `mask` only.
+    """
+    if correction == "truncate":
+        weight = truncated_importance(old, sampler, cap=high)
+    else:
+        weight = masked_importance(old, sampler, low=low, high=high)
+    return {"importance": weight, "importance_cut": (weight != torch.exp(old - sampler)).to(weight.dtype)}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyLoss:
     """- surrogate + kl_coef * kl for the tokens of a micro-batch, with the metrics of the same tokens.
 
     Streams read: `advantage`, `old` (log-probabilities of the sampling policy) and, only when kl_coef > 0, `reference`;
-    `importance` when the rollout carries a correction for its sampler.
+    `importance` and `importance_cut` (see `importance_streams`) when the rollout carries a correction for its sampler.
     """
 
     ratio: RatioName = "token"
@@ -128,7 +162,7 @@ class PolicyLoss:
         self, logprobs: Float[Tensor, " n"], entropy: Float[Tensor, " n"], tokens: Tokens
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, " n"]]]:
         """Sum of weight * term over the micro-batch, and per token: ratio, clip, entropy, gap and, with a reference,
-        kl."""
+        kl, and with a correction importance and importance_cut."""
         advantage, old = tokens.streams["advantage"], tokens.streams["old"]
         if self.ratio == "token":
             ratio = token_ratio(logprobs, old)
@@ -139,14 +173,16 @@ class PolicyLoss:
             surrogate = clipped_surrogate(ratio, advantage, **bounds)
         else:
             surrogate = cispo_surrogate(logprobs, ratio, advantage, **bounds)
-        if "importance" in tokens.streams:
-            surrogate = surrogate * tokens.streams["importance"]
+        corrections = {name: tokens.streams[name] for name in CORRECTIONS if name in tokens.streams}
+        if corrections:
+            surrogate = surrogate * corrections["importance"]
         term = -surrogate
         metrics = {
             "ratio": ratio.detach(),
             "clip": is_clipped(ratio.detach(), advantage, **bounds),
             "entropy": entropy,
             "gap": (logprobs.detach() - tokens.streams.get("sampler", old)).abs(),
+            **corrections,
         }
         if self.kl_coef > 0:
             kl = kl_k3(logprobs, tokens.streams["reference"])

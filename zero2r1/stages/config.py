@@ -13,6 +13,7 @@ from zero2r1.core.config import Strict
 from zero2r1.evals.config import EvalConfig
 from zero2r1.learner.config import LearnerConfig
 from zero2r1.models.config import TinyConfig
+from zero2r1.policy.sampler_config import SamplerConfig
 from zero2r1.rewards.base import RewardConfig, VerdictConfig
 from zero2r1.rl.config import RLConfig
 from zero2r1.tasks.base import TaskConfig
@@ -113,6 +114,8 @@ class StageBase(Strict):
     """Checkpoints and stored rollouts."""
     eval: EvalConfig = EvalConfig()
     """How the finished stage is measured."""
+    sampler: SamplerConfig = SamplerConfig()
+    """Who draws samples: of the stage's rollouts or traces, and of its evaluation."""
 
 
 class PretrainStage(StageBase):

@@ -15,7 +15,7 @@ from zero2r1.core.metrics import read
 from zero2r1.core.run import write_json_atomic
 from zero2r1.evals.run import EvalResult, evaluate
 from zero2r1.models.load import load_model, load_tokenizer, save_model, weights_hash
-from zero2r1.policy.engine import Engine
+from zero2r1.policy.choice import open_policy
 from zero2r1.rewards.base import measuring
 from zero2r1.stages.config import StageBase
 from zero2r1.stages.context import Context
@@ -97,9 +97,12 @@ def _measure(
 ) -> None:
     context.observer.update(context.name, 1, 1, {"phase": "measure"})
     task = make_task(stage.tasks, seed=context.seed)
-    with context.reward(measuring(), stage, dialect) as reward:
+    with (
+        context.reward(measuring(), stage, dialect) as reward,
+        open_policy(model, tokenizer, stage.sampler) as policy,
+    ):
         result = evaluate(
-            Engine(model, tokenizer),
+            policy,
             task,
             reward,
             stage.eval,

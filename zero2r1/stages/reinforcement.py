@@ -15,7 +15,7 @@ from zero2r1.core.types import Credited
 from zero2r1.learner.checkpoint import load_latest, refuse_small_disk, save_checkpoint
 from zero2r1.learner.learner import Learner
 from zero2r1.models.load import load_model
-from zero2r1.policy.engine import Engine
+from zero2r1.policy.choice import open_policy
 from zero2r1.rl.grpo import NAMED_REASONS, Cursor, Reference, Update, grpo
 from zero2r1.rl.rollout import error_reasons
 from zero2r1.stages.config import ReasoningRLStage, SaveConfig, ZeroRLStage
@@ -43,10 +43,13 @@ def train(context: Context, stage: ZeroRLStage | ReasoningRLStage) -> Outcome:
     reference = Reference(restored.reference if restored else None)
     watch = Stopwatch()
     task = make_task(stage.tasks, seed=context.seed)
-    with context.reward(stage.rewards, stage, dialect) as reward:
+    with (
+        context.reward(stage.rewards, stage, dialect) as reward,
+        open_policy(learner.model, tokenizer, stage.sampler) as sampler,
+    ):
         # Before step 0: a gold answer that does not score would teach the opposite of what the recipe means.
         validate(task, reward, dialect=dialect)
-        policy, timed = TimedPolicy(Engine(learner.model, tokenizer), watch), TimedReward(reward, watch)
+        policy, timed = TimedPolicy(sampler, watch), TimedReward(reward, watch)
         monitor = Monitor(context, stage.monitor, stage.rl, policy=policy, task=task, reward=reward, dialect=dialect)
         updates = grpo(
             policy=policy,

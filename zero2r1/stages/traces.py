@@ -21,7 +21,7 @@ from zero2r1.core.errors import DataError
 from zero2r1.core.types import AnswerKind, Completion, Finish, Message, Prompt, Reward, Score, Task, Verdict
 from zero2r1.models.load import load_model, load_tokenizer
 from zero2r1.policy.base import Policy, Sampling
-from zero2r1.policy.engine import Engine
+from zero2r1.policy.choice import open_policy
 from zero2r1.rewards.base import measuring
 from zero2r1.rewards.beside import Beside
 from zero2r1.rewards.paragraphs import layout_problem
@@ -55,10 +55,12 @@ def collect(context: Context, stage: ColdStartStage | RejectionSamplingStage) ->
     """
     teacher = context.parent("teacher")
     dialect = Dialect(str((teacher.read_manifest() or {})["dialect"]))
-    policy = Engine(load_model(teacher.model), load_tokenizer(teacher.model))
     config = stage.sampling
     task = make_task(stage.tasks, seed=context.seed)
-    with context.reward(measuring(), stage, dialect) as reward:
+    with (
+        context.reward(measuring(), stage, dialect) as reward,
+        open_policy(load_model(teacher.model), load_tokenizer(teacher.model), stage.sampler) as policy,
+    ):
         samples = sample_chunks(context, policy, task, reward, config)
     traces, dropped = keep_good(samples, config, dialect, teacher.name)
     context.folder.events.append("filtered", sampled=len(samples), kept=len(traces), dropped=dropped)

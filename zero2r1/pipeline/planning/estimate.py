@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from zero2r1.learner.config import LearnerConfig
 from zero2r1.pipeline.planning import memory, storage
-from zero2r1.pipeline.planning.shapes import Shape
+from zero2r1.pipeline.planning.shapes import Shape, adapter_parameters
 from zero2r1.pipeline.planning.texts import Texts
 from zero2r1.pipeline.planning.timing import Speed, decode_phase_s
 from zero2r1.pipeline.planning.workload import Sampled, Workload
@@ -102,7 +103,7 @@ def plan_stage(name: str, stage: StageBase, shape: Shape, texts: Texts, work: Wo
         name=name, kind=str(getattr(stage, "kind", "")), model=shape.name, parameters=shape.parameters,
         active=shape.active, updates=work.updates, response=main.response, slots=slots[main], update=update,
         total=total, memory=terms, peak=needed, disk=_disk(stage, shape, texts, work),
-        notes=_notes(shape, texts, main, site, needed),
+        notes=(*_notes(shape, texts, main, site, needed), *_of_adapters(shape, learner)),
     )  # fmt: skip
 
 
@@ -170,9 +171,11 @@ def _slots(
 
 def _disk(stage: StageBase, shape: Shape, texts: Texts, work: Workload) -> dict[str, int]:
     dtype = stage.learner.compute_dtype
-    one = storage.checkpoint_bytes(
-        shape.parameters, shape.tensors, dtype, has_reference=work.has_reference, tokenizer=texts.tokenizer_bytes
-    )
+    lora = stage.learner.lora
+    # A checkpoint of adapters has no tokenizer: it is the base's.
+    parameters, tensors = (shape.parameters, shape.tensors) if lora is None else adapter_parameters(shape, lora)
+    files = 0 if lora is not None else texts.tokenizer_bytes
+    one = storage.checkpoint_bytes(parameters, tensors, dtype, has_reference=work.has_reference, tokenizer=files)
     count = min(stage.save.keep, -(-work.updates // stage.save.checkpoint_every))
     disk = {
         # One more exists while the newest is being committed.
@@ -201,6 +204,13 @@ def _notes(shape: Shape, texts: Texts, main: Sampled, site: Site, needed: int) -
     if site.budget is None and texts.longest + main.budget > MAX_TOKENS_IN_CACHE:
         notes.append(f"one answer needs more than the engine's {MAX_TOKENS_IN_CACHE} tokens of cache: it would refuse")
     return tuple(notes)
+
+
+def _of_adapters(shape: Shape, learner: LearnerConfig) -> tuple[str, ...]:
+    if learner.lora is None:
+        return ()
+    trained = adapter_parameters(shape, learner.lora)[0]
+    return (f"{trained:,} parameters of adapters are trained; the time is that of training all {shape.parameters:,}",)
 
 
 Again = Callable[[Mapping[str, Any]], float]

@@ -9,7 +9,7 @@ What it does not do: fragmentation, or the libraries' own memory (the plan measu
 from collections.abc import Mapping
 
 from zero2r1.learner.config import LearnerConfig
-from zero2r1.pipeline.planning.shapes import Shape
+from zero2r1.pipeline.planning.shapes import Shape, adapter_parameters
 
 BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2}
 MAX_LOGITS = 2**24
@@ -100,14 +100,21 @@ def peak(terms: Mapping[str, int]) -> int:
 
 
 def training_terms(shape: Shape, learner: LearnerConfig, *, pass_tokens: int, has_reference: bool) -> dict[str, int]:
-    """Bytes by term of a stage that learns, with passes of `pass_tokens` tokens."""
+    """Bytes by term of a stage that learns, with passes of `pass_tokens` tokens.
+
+    With adapters, optimizer, reference and gradients are theirs alone, and each pass keeps A x of every adapted layer
+    for them: rank numbers a token.
+    """
     dtype = learner.compute_dtype
+    added, factors = (0, 0) if learner.lora is None else adapter_parameters(shape, learner.lora)
+    trained = added if learner.lora is not None else shape.parameters
+    kept = 0 if learner.lora is None else factors // 2 * learner.lora.rank * BYTES[dtype]
     return {
-        "weights": weight_bytes(shape.parameters, dtype),
-        "optimizer": optimizer_bytes(shape.parameters, dtype),
-        "reference": weight_bytes(shape.parameters, dtype) if has_reference else 0,
-        "gradients": gradient_bytes(shape.parameters, dtype),
-        "activations": pass_tokens * activations_per_token(shape, dtype),
+        "weights": weight_bytes(shape.parameters + added, dtype),
+        "optimizer": optimizer_bytes(trained, dtype),
+        "reference": weight_bytes(trained, dtype) if has_reference else 0,
+        "gradients": gradient_bytes(trained, dtype),
+        "activations": pass_tokens * (activations_per_token(shape, dtype) + kept),
         "backward": pass_tokens * backward_per_token(shape, dtype),
         "logits": logits_bytes(pass_tokens, shape.vocab),
     }

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from zero2r1.core.errors import ModelError, UserError
+from zero2r1.learner.config import LoraConfig
 from zero2r1.models.config import TinyConfig
 
 NOT_SHAPE = ("auto_map", "quantization_config", "transformers_version", "torch_dtype", "dtype")
@@ -44,6 +45,8 @@ class Shape:
     positions: int | None
     has_qk_norm: bool
     """True where queries and keys are normalised per head."""
+    linear: tuple[tuple[str, int], ...]
+    """Full name and inputs + outputs of every linear layer but the output layer: where adapters can go."""
     config: Mapping[str, Any]
     """The config as plain data, to build the network again."""
 
@@ -167,8 +170,27 @@ def shape_of(config: Mapping[str, Any], name: str) -> Shape:
         vocab=int(made.vocab_size),
         positions=getattr(made, "max_position_embeddings", None),
         has_qk_norm=any("q_norm" in key for key in named),
+        linear=_linear(model),
         config=dict(config),
     )
+
+
+def _linear(model: Any) -> tuple[tuple[str, int], ...]:
+    from torch import nn
+
+    head = model.get_output_embeddings()
+    layers = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.Linear)]
+    return tuple((name, layer.in_features + layer.out_features) for name, layer in layers if layer is not head)
+
+
+def adapter_parameters(shape: Shape, lora: LoraConfig) -> tuple[int, int]:
+    """(parameters, tensors) = (rank * sum of (inputs + outputs), 2 each) over the layers with an adapter.
+
+    Source: LoRA (Hu et al., 2021), section 4.1: A [rank, inputs] and B [outputs, rank].
+    """
+    widths = dict(shape.linear)
+    chosen = lora.chosen(widths)
+    return lora.rank * sum(widths[name] for name in chosen), 2 * len(chosen)
 
 
 def active_parameters(parameters: int, routed: int, *, used: int, experts: int) -> int:

@@ -1,0 +1,164 @@
+"""The forward pass of common decoders on a CPU, several times faster than through transformers' modules.
+
+Same weights, same seam (`hidden_states` under an `AttentionContext`), other code: query, key and value are one matrix
+product, gate and up another; bfloat16 weights are laid out once for the matrix unit (oneDNN); norm, rotation and gate
+are compiled (`kernels`). It exists for sampling, where a step is one token a sequence and every small operation counts;
+gradients go through transformers' network.
+
+Weights are read when the object is made and partly copied: after an update, make a new one. `prove` runs both networks
+on the same tokens; whoever uses this one asks it first.
+
+What it does not do: gradients, other devices, architectures outside FAMILIES (they go on through transformers).
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import embedding, linear
+from transformers import PreTrainedModel
+
+from zero2r1.core.random import Address, Stream, key
+from zero2r1.models.attention import AttentionContext, PackedContext
+from zero2r1.models.forward import head_of, hidden_states
+from zero2r1.models.kernels.ops import LANES, Kernels
+from zero2r1.models.lora import merged_parameters
+
+FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
+"""Model types whose layer is: norm, attention with rotary positions, norm, SwiGLU."""
+ROWS = 64
+"""Ours: rows the bfloat16 layout is asked for. Other numbers of rows run as well; measured equal from 1 to 128."""
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.1}
+"""Ours: largest distance of a hidden state, relative to the largest one, at which the two networks count as equal."""
+
+Product = Callable[[Tensor], Tensor]
+"""x -> x W^T + b."""
+
+
+class FusedNetwork:
+    """A network of transformers, run another way."""
+
+    def __init__(self, model: PreTrainedModel, kernels: Kernels) -> None:
+        """
+        Args:
+            model: one that `refusal` has nothing against. Adapters are merged into the weights.
+        """
+        base, config, own = model.base_model, model.config, merged_parameters(model)
+        prefix = model.base_model_prefix
+        self._kernels = kernels
+        self._heads, self._kv_heads = config.num_attention_heads, config.num_key_value_heads
+        self._eps = float(config.rms_norm_eps)
+        self._rotary: nn.Module = base.rotary_emb
+        self._embedding = own[f"{prefix}.embed_tokens.weight"]
+        self._norm = own[f"{prefix}.norm.weight"]
+        self._layers = [_Layer(own, f"{prefix}.layers.{index}") for index in range(config.num_hidden_layers)]
+        self._scaling = float(base.layers[0].self_attn.scaling)
+        self._head = head_of(model)
+        head = own.get("lm_head.weight", self._embedding)
+        self._logits = _product(head, self._head.bias)
+
+    def hidden_states(
+        self, token_ids: Int[Tensor, " T"], position_ids: Int[Tensor, " T"], context: AttentionContext
+    ) -> Float[Tensor, "T E"]:
+        """See `forward.hidden_states`; without a gradient."""
+        kernels, eps = self._kernels, self._eps
+        # The sum of all layers is kept in float32: rounding it to bfloat16 thirty times is what sets networks apart.
+        stream = embedding(token_ids, self._embedding).float()
+        cosines, sines = (table[0].contiguous() for table in self._rotary(stream[None], position_ids[None]))
+        delta: Tensor | None = None
+        for index, layer in enumerate(self._layers):
+            qkv = layer.qkv(kernels.rms_norm(stream, delta, layer.input_norm, eps=eps))
+            kernels.rotate(
+                qkv, cosines, sines, heads=self._heads, kv_heads=self._kv_heads,
+                query_norm=layer.query_norm, key_norm=layer.key_norm, eps=eps,
+            )  # fmt: skip
+            heads = qkv.view(len(qkv), -1, cosines.shape[1]).transpose(0, 1)[None]
+            query, key, value = heads.split([self._heads, self._kv_heads, self._kv_heads], dim=1)
+            mixed = context.attend(index, query, key, value, scaling=self._scaling)
+            delta = layer.output(mixed.reshape(len(qkv), -1))
+            gate_up = layer.gate_up(kernels.rms_norm(stream, delta, layer.inner_norm, eps=eps))
+            delta = layer.down(kernels.silu_mul(*gate_up.chunk(2, dim=1)))
+        return kernels.rms_norm(stream, delta, self._norm, eps=eps)
+
+    def logits(self, hidden: Float[Tensor, "n E"]) -> Float[Tensor, "n V"]:
+        """Logits in the dtype of the weights: what `forward.Head.logits` gives before it widens them."""
+        logits = self._logits(hidden)
+        return logits if self._head.scale == 1.0 else logits * self._head.scale
+
+
+class _Layer:
+    """One layer's weights, ready for use."""
+
+    def __init__(self, own: Mapping[str, Tensor], prefix: str) -> None:
+        attention, gate = f"{prefix}.self_attn", f"{prefix}.mlp"
+        self.input_norm = own[f"{prefix}.input_layernorm.weight"]
+        self.inner_norm = own[f"{prefix}.post_attention_layernorm.weight"]
+        self.query_norm = own.get(f"{attention}.q_norm.weight")
+        self.key_norm = own.get(f"{attention}.k_norm.weight")
+        self.qkv = _joined(own, [f"{attention}.{name}_proj" for name in "qkv"])
+        self.output = _joined(own, [f"{attention}.o_proj"])
+        self.gate_up = _joined(own, [f"{gate}.gate_proj", f"{gate}.up_proj"])
+        self.down = _joined(own, [f"{gate}.down_proj"])
+
+
+def _joined(own: Mapping[str, Tensor], names: list[str]) -> Product:
+    """Projections of the same input as one product, their outputs side by side."""
+    weights = [own[f"{name}.weight"] for name in names]
+    biases = [own[f"{name}.bias"] for name in names if f"{name}.bias" in own]
+    if biases and len(biases) < len(weights):  # some projections of a layer may have no bias
+        biases = [
+            own.get(f"{name}.bias", own[f"{name}.weight"].new_zeros(len(own[f"{name}.weight"]))) for name in names
+        ]
+    weight = weights[0] if len(weights) == 1 else torch.cat(weights)
+    return _product(weight, torch.cat(biases) if biases else None)
+
+
+def _product(weight: Tensor, bias: Tensor | None) -> Product:
+    weight, bias = weight.detach(), None if bias is None else bias.detach()
+    if weight.dtype != torch.bfloat16 or not has_packed_products():
+        return lambda x: linear(x, weight, bias)
+    # The matrix unit wants its own order of the weights; without this each product puts them in order again.
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight, ROWS)
+    return lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+
+
+def has_packed_products() -> bool:
+    """Whether this torch and CPU run bfloat16 products over weights laid out ahead."""
+    operators = torch.ops.mkldnn
+    wanted = ("_linear_pointwise", "_reorder_linear_weight", "_is_mkldnn_bf16_supported")
+    return all(hasattr(operators, name) for name in wanted) and bool(operators._is_mkldnn_bf16_supported())
+
+
+def refusal(model: PreTrainedModel) -> str | None:
+    """Why this model cannot run fused, or None when it can."""
+    config = model.config
+    weight = model.get_output_embeddings().weight
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    checks = {
+        f"its weights are on {weight.device.type}": weight.device.type != "cpu",
+        f"its weights are {weight.dtype}": weight.dtype not in TOLERANCE,
+        f"its architecture is {config.model_type}": config.model_type not in FAMILIES,
+        "its activation is not SiLU": getattr(config, "hidden_act", None) != "silu",
+        f"its heads are {width} wide, no multiple of {2 * LANES}": width % (2 * LANES) != 0,
+        "its width is no multiple of 16": config.hidden_size % LANES != 0 or config.intermediate_size % LANES != 0,
+        "its positions are scaled by the length": "dynamic" in str(rope) or "longrope" in str(rope),
+        "its logits are capped": bool(getattr(config, "final_logit_softcapping", None)),
+    }
+    return next((reason for reason, is_so in checks.items() if is_so), None)
+
+
+def prove(network: FusedNetwork, model: PreTrainedModel) -> str | None:
+    """Runs both networks on the same tokens. Returns what is wrong with the fused one, or None."""
+    lengths = [3, 17]
+    stream = Stream(key(Address(seed=0, stage="prove", step=0)))
+    tokens = torch.tensor([stream.integer(0, model.config.vocab_size - 1) for _ in range(sum(lengths))])
+    positions = torch.cat([torch.arange(length) for length in lengths])
+    with torch.inference_mode():
+        want = hidden_states(model, tokens, positions, PackedContext(lengths)).float()
+        have = network.hidden_states(tokens, positions, PackedContext(lengths)).float()
+    distance = float((want - have).abs().max() / want.abs().max().clamp(min=1e-6))
+    if distance <= TOLERANCE[model.dtype]:
+        return None
+    return f"its hidden states are off by {distance:.2g} of the largest"

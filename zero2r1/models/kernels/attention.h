@@ -1,0 +1,124 @@
+// Attention over a paged cache, one query token a row.
+
+#pragma once
+
+#include "floats.h"
+
+namespace {
+
+// Token `row` goes to place `positions[row]` of the pages in row `row` of `tables`.
+template <typename T>
+void put(T* keys, T* values, const T* key, const T* value, int64_t key_stride, int64_t value_stride,
+         const int32_t* tables, int64_t table_stride, const int32_t* positions, int64_t rows, int64_t kv_heads,
+         int64_t width, int64_t value_width, int threads) {
+  FOR_ROWS(row, rows, threads) {
+    int64_t page = tables[row * table_stride + positions[row] / LANES], place = positions[row] % LANES;
+    for (int64_t head = 0; head < kv_heads; head++) {
+      T* column = keys + (page * kv_heads + head) * width * LANES + place;
+      for (int64_t i = 0; i < width; i++) column[i * LANES] = key[row * key_stride + head * width + i];
+      memcpy(values + ((page * kv_heads + head) * LANES + place) * value_width,
+             value + row * value_stride + head * value_width, value_width * sizeof(T));
+    }
+  }
+}
+
+// scores[r][t] = q_r . k_t of QUERIES queries and the LANES tokens of one page.
+template <int QUERIES, typename T>
+void score(float* scores, int64_t room, const float* query, const T* keys, int64_t width) {
+  Floats sums[QUERIES][4] = {};  // four sums each: an addition waits four cycles for the one before it
+  for (int64_t i = 0; i < width; i += 4)
+    for (int j = 0; j < 4; j++) {
+      Floats key = load(keys + (i + j) * LANES);
+      for (int r = 0; r < QUERIES; r++) sums[r][j] += query[r * width + i + j] * key;
+    }
+  for (int r = 0; r < QUERIES; r++) store(scores + r * room, (sums[r][0] + sums[r][1]) + (sums[r][2] + sums[r][3]));
+}
+
+// sums[r] += weights[r][t] v_t over the first `count` tokens of one page, CHUNK * LANES columns.
+template <int QUERIES, int CHUNK, typename T>
+void mix(float* sums, const float* weights, int64_t room, const T* values, int64_t count, int64_t width) {
+  Floats here[QUERIES][CHUNK];
+  for (int r = 0; r < QUERIES; r++)
+    for (int c = 0; c < CHUNK; c++) here[r][c] = load(sums + r * width + c * LANES);
+  for (int64_t t = 0; t < count; t++)
+    for (int c = 0; c < CHUNK; c++) {
+      Floats value = load(values + t * width + c * LANES);
+      for (int r = 0; r < QUERIES; r++) here[r][c] += weights[r * room + t] * value;
+    }
+  for (int r = 0; r < QUERIES; r++)
+    for (int c = 0; c < CHUNK; c++) store(sums + r * width + c * LANES, here[r][c]);
+}
+
+// scores become e^(score - max); returns 1 / their sum. Tokens from `length` on count nothing.
+inline float soften(float* scores, int64_t length) {
+  int64_t end = (length + LANES - 1) / LANES * LANES;
+  for (int64_t t = length; t < end; t++) scores[t] = -INFINITY;
+  Floats tops = all(-INFINITY), total = {};
+  for (int64_t t = 0; t < end; t += LANES) {
+    Floats here = load(scores + t);
+    tops = here > tops ? here : tops;
+  }
+  Floats top = all(largest(tops));
+  for (int64_t t = 0; t < end; t += LANES) {
+    Floats odds = exp(load(scores + t) - top);
+    store(scores + t, odds);
+    total += odds;
+  }
+  return 1.0f / sum(total);
+}
+
+// Calls work(first, how many as a constant) for 0 .. count - 1 in groups of at most four.
+template <typename Work>
+inline void in_fours(int64_t count, Work work) {
+  int64_t first = 0;
+  for (; first + 4 <= count; first += 4) work(first, std::integral_constant<int, 4>());
+  if (count - first == 3) work(first, std::integral_constant<int, 3>());
+  if (count - first == 2) work(first, std::integral_constant<int, 2>());
+  if (count - first == 1) work(first, std::integral_constant<int, 1>());
+}
+
+// softmax(scale * q K^T) V of each row. All heads of a page are read before the next page: long runs of memory are
+// what the machine fetches ahead. scratch: for each thread H * (room + D + D_v) numbers.
+template <typename T>
+void attend(T* out, const T* query, int64_t query_stride, float scale, const T* keys, const T* values,
+            const int32_t* tables, int64_t table_stride, const int32_t* lengths, int64_t rows, int64_t heads,
+            int64_t kv_heads, int64_t width, int64_t value_width, float* scratch, int64_t room, int threads) {
+  int64_t shared = heads / kv_heads;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (threads > 1)
+  for (int64_t row = 0; row < rows; row++) {
+    float* scores = scratch + thread_number() * heads * (room + width + value_width);
+    float *scaled = scores + heads * room, *sums = scaled + heads * width;
+    const int32_t* table = tables + row * table_stride;
+    int64_t length = lengths[row];
+    for (int64_t i = 0; i < heads * width; i++) scaled[i] = load_one(query + row * query_stride + i) * scale;
+    for (int64_t i = 0; i < heads * value_width; i++) sums[i] = 0.0f;
+    for (int64_t start = 0; start < length; start += LANES)
+      for (int64_t head = 0; head < kv_heads; head++) {
+        const T* page = keys + (table[start / LANES] * kv_heads + head) * width * LANES;
+        in_fours(shared, [&](int64_t first, auto queries) {
+          int64_t r = head * shared + first;
+          score<queries()>(scores + r * room + start, room, scaled + r * width, page, width);
+        });
+      }
+    float factors[heads];
+    for (int64_t r = 0; r < heads; r++) factors[r] = soften(scores + r * room, length);
+    for (int64_t start = 0; start < length; start += LANES)
+      for (int64_t head = 0; head < kv_heads; head++) {
+        const T* page = values + (table[start / LANES] * kv_heads + head) * LANES * value_width;
+        int64_t count = length - start < LANES ? length - start : LANES;
+        in_fours(shared, [&](int64_t first, auto queries) {
+          int64_t r = head * shared + first, c = 0;
+          const float* weights = scores + r * room + start;
+          for (; c + 4 * LANES <= value_width; c += 4 * LANES)
+            mix<queries(), 4>(sums + r * value_width + c, weights, room, page + c, count, value_width);
+          for (; c < value_width; c += LANES)
+            mix<queries(), 1>(sums + r * value_width + c, weights, room, page + c, count, value_width);
+        });
+      }
+    for (int64_t r = 0; r < heads; r++)
+      for (int64_t i = 0; i < value_width; i += LANES)
+        store(out + (row * heads + r) * value_width + i, load(sums + r * value_width + i) * factors[r]);
+  }
+}
+
+}  // namespace

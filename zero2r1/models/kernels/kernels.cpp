@@ -1,0 +1,63 @@
+// The arithmetic of decoding and training that no library offers for a CPU, as plain C functions.
+//
+// Every function works row by row: no row's result depends on the other rows or on the number of threads. Numbers are
+// read as float32 or bfloat16, computed in float32 and rounded once. Matrix products are not here: oneDNN and MKL have
+// them. Callers (ops.py) check shapes; nothing here does.
+
+#include "attention.h"
+#include "layers.h"
+#include "sampling.h"
+
+#define EXPORT_NORM(NAME, S, T)                                                                                       \
+  extern "C" void rms_norm_##NAME(T* out, S* x, const T* delta, const T* weight, int64_t rows, int64_t width,         \
+                                  float eps, int threads) {                                                           \
+    rms_norm(out, x, delta, weight, rows, width, eps, threads);                                                       \
+  }                                                                                                                   \
+  extern "C" void rms_norm_backward_##NAME(S* dx, float* dweight, const T* gradient, const S* x, const T* weight,     \
+                                           int64_t rows, int64_t width, float eps, int threads) {                     \
+    rms_norm_backward(dx, dweight, gradient, x, weight, rows, width, eps, threads);                                   \
+  }
+
+#define EXPORT(NAME, T)                                                                                               \
+  extern "C" void silu_mul_##NAME(T* out, const T* gate, const T* up, int64_t stride, int64_t rows, int64_t width,    \
+                                  int threads) {                                                                      \
+    silu_mul(out, gate, up, stride, rows, width, threads);                                                            \
+  }                                                                                                                   \
+  extern "C" void silu_mul_backward_##NAME(T* dgate, T* dup, const T* gradient, const T* gate, const T* up,           \
+                                           int64_t size, int threads) {                                               \
+    silu_mul_backward(dgate, dup, gradient, gate, up, size, threads);                                                 \
+  }                                                                                                                   \
+  extern "C" void rotate_heads_##NAME(T* out, const T* x, int64_t stride, const float* cosines, const float* sines,   \
+                                      float sign, int64_t rows, int64_t heads, int64_t width, int threads) {          \
+    rotate_heads(out, x, stride, cosines, sines, sign, rows, heads, width, threads);                                  \
+  }                                                                                                                   \
+  extern "C" void rotate_##NAME(T* qkv, const float* cosines, const float* sines, const T* query_norm, const T* key_norm,\
+                                int64_t rows, int64_t heads, int64_t kv_heads, int64_t width, float eps,              \
+                                int threads) {                                                                        \
+    rotate(qkv, cosines, sines, query_norm, key_norm, rows, heads, kv_heads, width, eps, threads);                    \
+  }                                                                                                                   \
+  extern "C" void put_##NAME(T* keys, T* values, const T* key, const T* value, int64_t key_stride,                    \
+                             int64_t value_stride, const int32_t* tables, int64_t table_stride,                       \
+                             const int32_t* positions, int64_t rows, int64_t kv_heads, int64_t width,                 \
+                             int64_t value_width, int threads) {                                                      \
+    put(keys, values, key, value, key_stride, value_stride, tables, table_stride, positions, rows, kv_heads, width,   \
+        value_width, threads);                                                                                        \
+  }                                                                                                                   \
+  extern "C" void attend_##NAME(T* out, const T* query, int64_t query_stride, float scale, const T* keys,             \
+                                const T* values, const int32_t* tables, int64_t table_stride,                         \
+                                const int32_t* lengths, int64_t rows, int64_t heads, int64_t kv_heads,                \
+                                int64_t width, int64_t value_width, float* scratch, int64_t room, int threads) {      \
+    attend(out, query, query_stride, scale, keys, values, tables, table_stride, lengths, rows, heads, kv_heads,       \
+           width, value_width, scratch, room, threads);                                                               \
+  }                                                                                                                   \
+  extern "C" void draw_##NAME(int64_t* tokens, float* logprobs, const T* logits, int64_t stride,                      \
+                              const double* uniforms, float inverse, int64_t rows, int64_t vocabulary,                \
+                              float* scratch, int threads) {                                                          \
+    draw(tokens, logprobs, logits, stride, uniforms, inverse, rows, vocabulary, scratch, threads);                    \
+  }
+
+EXPORT_NORM(float32, float, float)
+EXPORT_NORM(bfloat16, bfloat16, bfloat16)
+EXPORT_NORM(mixed, float, bfloat16)
+EXPORT(float32, float)
+EXPORT(bfloat16, bfloat16)

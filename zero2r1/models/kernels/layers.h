@@ -1,0 +1,125 @@
+// The small steps of a layer, each in one pass over its data: norm, gate and rotation, forward and back.
+
+#pragma once
+
+#include "floats.h"
+
+namespace {
+
+// x += delta (when there is one); out = x / sqrt(mean(x^2) + eps) * weight
+// The stream x may be wider than the rest.
+template <typename S, typename T>
+void rms_norm(T* out, S* x, const T* delta, const T* weight, int64_t rows, int64_t width, float eps, int threads) {
+  FOR_ROWS(row, rows, threads) {
+    S* here = x + row * width;
+    T* to = out + row * width;
+    Floats squares = {};
+    for (int64_t i = 0; i < width; i += LANES) {
+      if (delta) store(here + i, load(here + i) + load(delta + row * width + i));
+      Floats values = load(here + i);
+      squares += values * values;
+    }
+    float scale = 1.0f / std::sqrt(sum(squares) / width + eps);
+    for (int64_t i = 0; i < width; i += LANES) store(to + i, load(here + i) * scale * load(weight + i));
+  }
+}
+
+// The gradients of y = x / sqrt(mean(x^2) + eps) * weight: with s = 1 / sqrt(...) and g = gradient * weight,
+// dx = s g - x s^3 mean(g x) and dweight = sum over rows of gradient x s. The sum is left in pieces of BAND rows, so that
+// it does not depend on the number of threads.
+constexpr int BAND = 64;
+
+template <typename S, typename T>
+void rms_norm_backward(S* dx, float* dweight, const T* gradient, const S* x, const T* weight, int64_t rows,
+                       int64_t width, float eps, int threads) {
+  FOR_ROWS(band, (rows + BAND - 1) / BAND, threads) {
+    float* sums = dweight + band * width;
+    for (int64_t i = 0; i < width; i++) sums[i] = 0.0f;
+    int64_t end = (band + 1) * BAND < rows ? (band + 1) * BAND : rows;
+    for (int64_t row = band * BAND; row < end; row++) {
+      const S* here = x + row * width;
+      const T* pull = gradient + row * width;
+      Floats squares = {}, products = {};
+      for (int64_t i = 0; i < width; i += LANES) {
+        Floats values = load(here + i);
+        squares += values * values;
+        products += values * load(pull + i) * load(weight + i);
+      }
+      float scale = 1.0f / std::sqrt(sum(squares) / width + eps);
+      float back = scale * scale * scale * sum(products) / width;
+      for (int64_t i = 0; i < width; i += LANES) {
+        Floats values = load(here + i), g = load(pull + i);
+        store(dx + row * width + i, scale * g * load(weight + i) - back * values);
+        store(sums + i, load(sums + i) + g * values * scale);
+      }
+    }
+  }
+}
+
+// out = silu(gate) * up
+template <typename T>
+void silu_mul(T* out, const T* gate, const T* up, int64_t stride, int64_t rows, int64_t width, int threads) {
+  FOR_ROWS(row, rows, threads) {
+    for (int64_t i = 0; i < width; i += LANES) {
+      Floats values = load(gate + row * stride + i);
+      store(out + row * width + i, values / (1.0f + exp(-values)) * load(up + row * stride + i));
+    }
+  }
+}
+
+// Its gradients: with s = sigmoid(gate), dgate = gradient up s (1 + gate (1 - s)) and dup = gradient gate s.
+template <typename T>
+void silu_mul_backward(T* dgate, T* dup, const T* gradient, const T* gate, const T* up, int64_t size, int threads) {
+  FOR_ROWS(part, (size + 4095) / 4096, threads) {
+    int64_t end = (part + 1) * 4096 < size ? (part + 1) * 4096 : size;
+    for (int64_t i = part * 4096; i < end; i += LANES) {
+      Floats g = load(gradient + i), z = load(gate + i), s = 1.0f / (1.0f + exp(-z));
+      store(dgate + i, g * load(up + i) * s * (1.0f + z * (1.0f - s)));
+      store(dup + i, g * z * s);
+    }
+  }
+}
+
+// One head turned: (a, b) -> (a cos - sign b sin, b cos + sign a sin).
+template <typename T>
+inline void turn(T* to, const T* from, const float* cosine, const float* sine, int64_t width, float sign) {
+  int64_t half = width / 2;
+  for (int64_t i = 0; i < half; i += LANES) {
+    Floats a = load(from + i), b = load(from + half + i);
+    store(to + i, a * load(cosine + i) - sign * b * load(sine + i));
+    store(to + half + i, b * load(cosine + half + i) + sign * a * load(sine + half + i));
+  }
+}
+
+// All heads of each row turned forward (sign 1) or, for the gradient, back (-1). Cosines are the same in both halves.
+template <typename T>
+void rotate_heads(T* out, const T* x, int64_t stride, const float* cosines, const float* sines, float sign, int64_t rows,
+                  int64_t heads, int64_t width, int threads) {
+  FOR_ROWS(row, rows, threads) {
+    for (int64_t head = 0; head < heads; head++)
+      turn(out + (row * heads + head) * width, x + row * stride + head * width, cosines + row * width,
+           sines + row * width, width, sign);
+  }
+}
+
+// In place: each head normed (when there are weights) and rotated, (a, b) -> (a cos - b sin, b cos + a sin).
+template <typename T>
+void rotate(T* qkv, const float* cosines, const float* sines, const T* query_norm, const T* key_norm, int64_t rows,
+            int64_t heads, int64_t kv_heads, int64_t width, float eps, int threads) {
+  int64_t stride = (heads + 2 * kv_heads) * width;
+  FOR_ROWS(row, rows, threads) {
+    for (int64_t head = 0; head < heads + kv_heads; head++) {
+      T* at = qkv + row * stride + head * width;
+      const T* norm = head < heads ? query_norm : key_norm;
+      if (norm) {
+        Floats squares = {};
+        for (int64_t i = 0; i < width; i += LANES) squares += load(at + i) * load(at + i);
+        float scale = 1.0f / std::sqrt(sum(squares) / width + eps);
+        for (int64_t i = 0; i < width; i += LANES) store(at + i, load(at + i) * scale * load(norm + i));
+      }
+      turn(at, at, cosines + row * width, sines + row * width, width, 1.0f);
+    }
+  }
+}
+
+}  // namespace

@@ -1,0 +1,55 @@
+// From logits to a token.
+
+#pragma once
+
+#include "floats.h"
+
+namespace {
+
+constexpr int BLOCK = 128;  // as in policy/sampler.py
+
+// The first v with e_0 + ... + e_v > u * total, e = exp((z - max z) / temperature), and log(e_v / total).
+template <typename T>
+void draw(int64_t* tokens, float* logprobs, const T* logits, int64_t stride, const double* uniforms, float inverse,
+          int64_t rows, int64_t vocabulary, float* scratch, int threads) {
+  int64_t num_blocks = (vocabulary + BLOCK - 1) / BLOCK, whole = vocabulary / LANES * LANES;
+  FOR_ROWS(row, rows, threads) {
+    const T* z = logits + row * stride;
+    float* sums = scratch + row * num_blocks;
+    Floats tops = all(-INFINITY);
+    bool is_sound = true;
+    for (int64_t v = 0; v < whole; v += LANES) {
+      Floats here = load(z + v) * inverse;
+      tops = here > tops ? here : tops;
+    }
+    float top = largest(tops);
+    for (int64_t v = whole; v < vocabulary; v++) top = std::fmax(top, load_one(z + v) * inverse);
+    double total = 0.0;
+    for (int64_t block = 0; block < num_blocks; block++) {
+      int64_t end = (block + 1) * BLOCK < vocabulary ? (block + 1) * BLOCK : vocabulary, v = block * BLOCK;
+      Floats odds = {};
+      for (; v + LANES <= end; v += LANES) odds += exp(load(z + v) * inverse - top);
+      float rest = 0.0f;
+      for (; v < end; v++) rest += exp(all(load_one(z + v) * inverse - top))[0];
+      sums[block] = sum(odds) + rest;
+      total += sums[block];
+    }
+    is_sound = total - total == 0.0 && top - top == 0.0f;
+    double target = uniforms[row] * total, before = 0.0;
+    int64_t block = 0, last = 0;
+    for (int64_t b = 0; b < num_blocks; b++) if (sums[b] > 0.0f) last = b;
+    while (block < last && before + sums[block] <= target) before += sums[block++];
+    int64_t token = block * BLOCK, end = token + BLOCK < vocabulary ? token + BLOCK : vocabulary;
+    int64_t possible = token;  // the last with a chance: the block's sum was rounded, so the target may lie beyond it
+    for (int64_t v = token; v < end; v++) {
+      float odds = exp(all(load_one(z + v) * inverse - top))[0];
+      if (odds > 0.0f) possible = v;
+      before += odds;
+      if (before > target) break;
+    }
+    tokens[row] = possible;
+    logprobs[row] = is_sound ? (float)(load_one(z + possible) * inverse - top - std::log(total)) : NAN;
+  }
+}
+
+}  // namespace

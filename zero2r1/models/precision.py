@@ -1,0 +1,37 @@
+"""Which data type a device computes fastest in, among those that are exact enough to train with.
+
+bfloat16 only pays where the processor multiplies it itself (AVX512-BF16 or AMX, or a GPU of NVIDIA's Ampere and later);
+elsewhere it is emulated and slower than float32.
+
+What it does not do: measure, or change a model. The answer depends on the machine, so it is asked for once, when a
+recipe is read, and written down with the recipe (`recipes.load`).
+"""
+
+import torch
+
+
+def settled(dtype: str, device: torch.device | str | None = None) -> str:
+    """A data type by name, `auto` replaced by the one that is fastest here; any other name as it is."""
+    return fast_dtype(device) if dtype == "auto" else dtype
+
+
+def fast_dtype(device: torch.device | str | None = None) -> str:
+    """`bfloat16` where this device computes with it in hardware, else `float32`.
+
+    Args:
+        device: None: where torch puts a tensor unless it is told otherwise.
+
+    Ours: the two names that `learner.compute_dtype` knows.
+    """
+    kind = (torch.get_default_device() if device is None else torch.device(device)).type
+    if kind == "cuda":
+        has_bfloat16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        has_bfloat16 = kind == "cpu" and cpu_has_bfloat16()
+    return "bfloat16" if has_bfloat16 else "float32"
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether the processor has AVX512-BF16 or AMX. False where this torch cannot tell."""
+    asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(ask() for ask in asked if ask is not None)

@@ -1,0 +1,86 @@
+"""What is sampled from: a model's own network, or the same weights run by compiled code on a CPU.
+
+The compiled one is used where it can be had: a C++ compiler, an architecture it knows, and a proof on the spot that it
+gives the numbers of the model's own network. Whatever is missing costs speed, not results.
+
+What it does not do: it keeps no weights up to date; after a change, ask for the network again.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from zero2r1.models.attention import AttentionContext
+from zero2r1.models.fetch import cache_folder
+from zero2r1.models.forward import head_of, hidden_states
+from zero2r1.models.fused import FusedNetwork, prove, refusal
+from zero2r1.models.kernels.build import NoKernelsError
+from zero2r1.models.kernels.ops import Kernels
+
+
+@runtime_checkable
+class Forward(Protocol):
+    """Token ids to hidden states after the final norm, as `models.forward.hidden_states` of one model."""
+
+    def __call__(
+        self, token_ids: Int[Tensor, " T"], position_ids: Int[Tensor, " T"], context: AttentionContext
+    ) -> Float[Tensor, "T E"]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """What is sampled from."""
+
+    forward: Forward
+    logits: Callable[[Tensor], Tensor]
+    """[n, E] hidden states to [n, V] logits, in float32 or in the dtype of the network."""
+    vocab_size: int
+    """V."""
+    device: torch.device
+    kernels: Kernels | None = None
+    """Attention over pages and the choice of tokens, where they are compiled."""
+
+
+def network_of(model: PreTrainedModel) -> Network:
+    """The model's own network, through transformers."""
+    head = head_of(model)
+    return Network(
+        forward=partial(hidden_states, model),
+        logits=head.logits,
+        vocab_size=head.weight.shape[0],
+        device=head.weight.device,
+    )
+
+
+def find_kernels(model: PreTrainedModel) -> tuple[Kernels | None, str]:
+    """The compiled kernels, if this model can be sampled from with them, and in words what is used and why.
+
+    They are compiled at the first call on a machine, which takes about two seconds.
+    """
+    reason = refusal(model)
+    if reason is not None:
+        return None, f"transformers: {reason}"
+    try:
+        kernels = Kernels(cache_folder() / "kernels")
+    except NoKernelsError as problem:
+        return None, f"transformers: {problem}"
+    wrong = prove(FusedNetwork(model, kernels), model)
+    return (kernels, "compiled") if wrong is None else (None, f"transformers: compiled, {wrong}")
+
+
+def fused_network_of(model: PreTrainedModel, kernels: Kernels) -> Network:
+    """The model's weights as they are now, run by compiled code."""
+    head, fused = head_of(model), FusedNetwork(model, kernels)
+    return Network(
+        forward=fused.hidden_states,
+        logits=fused.logits,
+        vocab_size=head.weight.shape[0],
+        device=head.weight.device,
+        kernels=kernels,
+    )
