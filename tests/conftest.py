@@ -26,11 +26,10 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def kernels():
     """The compiled kernels, from where the engine keeps them; without a C++ compiler the test is skipped."""
-    from zero2r1.models.fetch import cache_folder
     from zero2r1.models.kernels.build import NoKernelsError
-    from zero2r1.models.kernels.ops import Kernels
+    from zero2r1.models.kernels.ops import local_kernels
 
     try:
-        return Kernels(cache_folder() / "kernels")
+        return local_kernels()
     except NoKernelsError as problem:
         pytest.skip(str(problem))

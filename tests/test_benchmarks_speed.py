@@ -144,3 +144,44 @@ def test_a_busy_process_ends_with_its_measurement(modules, monkeypatch):
     with pytest.raises(subprocess.CalledProcessError):
         modules["tiny"].beside_a_busy_process(argparse.Namespace(turns=1, tokens=1))
     assert [process.poll() is not None for process in started] == [True]
+
+
+@pytest.mark.slow
+def test_our_loss_is_trls(modules):
+    """A step of the real GRPOTrainer in its own environment, `make peers`."""
+    import argparse
+
+    script = modules["grpo_step"]
+    python = script.interpreter(None, variable="ZERO2R1_TRL_PYTHON", default=".venv-trl/bin/python")
+    if python is None:
+        pytest.skip("no environment with trl")
+    settings = argparse.Namespace(threads=1, natural=False, trl_batch=16, trl_continuous=False, trl_autocast=False)
+    found = script.check_float32(python, settings)
+    assert abs(found["moved"]["loss_trl"]) > 1e-4
+    assert script.is_same(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["generate", "continuous"])
+def test_transformers_says_as_many_tokens_as_asked(modules, tmp_path, mode):
+    """Forced, all samples have 5 tokens; left alone, a network that knows nothing ends some of 64 tokens early."""
+    import sys
+
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    shape = LlamaConfig(
+        vocab_size=16, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, max_position_embeddings=128, bos_token_id=1, eos_token_id=2, pad_token_id=2,
+    )  # fmt: skip
+    LlamaForCausalLM(shape).save_pretrained(tmp_path)
+    batching = {"page_size": 32, "num_blocks": 32, "max_batch_tokens": 64}
+    settings = {"model": str(tmp_path), "dtype": "float32", "mode": mode, "attention": "sdpa", "threads": 1}
+    peers = modules["rollout"].PEERS
+    command = [sys.executable, peers / "transformers_peer.py"]
+    with modules["rollout"].Peer(command, settings={**settings, "batching": batching}) as peer:
+        asked = {"prompts": [[3, 4, 5], [6]], "samples": 3}
+        forced = peer.ask({**asked, "max_new_tokens": 5, "is_forced": True})
+        free = peer.ask({**asked, "max_new_tokens": 64, "is_forced": False})
+    assert forced["lengths"] == [5] * 6
+    assert min(free["lengths"]) < 64
+    assert max(free["lengths"]) <= 64

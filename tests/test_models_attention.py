@@ -205,9 +205,9 @@ def test_the_quick_backward_is_as_exact_as_bfloat16_allows(heads, value_width, q
     parts, pull = low(*lengths, heads=heads[0], kv_heads=heads[1], value_width=value_width)
     found = pulled(lengths, parts, pull, 0.4)
     exact = pulled(lengths, [part.detach().double().requires_grad_() for part in parts], pull, 0.4)
-    for ours, right in zip(found, exact, strict=True):
-        assert ours.dtype == torch.bfloat16
-        assert (ours.double() - right).norm() <= 0.01 * right.norm()
+    for one, right in zip(found, exact, strict=True):
+        assert one.dtype == torch.bfloat16
+        assert (one.double() - right).norm() <= 0.01 * right.norm()
 
 
 def test_the_quick_backward_by_hand():
@@ -218,8 +218,8 @@ def test_the_quick_backward_by_hand():
     key, value = (torch.tensor(n).bfloat16().view(1, 1, 2, 1).requires_grad_() for n in ([1.0, 0.0], [10.0, 20.0]))
     found = pulled([2], (query, key, value), torch.tensor([0.0, 1.0]).view(1, 2, 1, 1), 0.5)
     wanted = [[0.0, -0.9375], [-2.0599, 2.0599], [0.75, 0.25]]
-    for ours, right in zip(found, wanted, strict=True):
-        torch.testing.assert_close(ours.float().flatten(), torch.tensor(right), rtol=0.01, atol=0.01)
+    for one, right in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one.float().flatten(), torch.tensor(right), rtol=0.01, atol=0.01)
 
 
 def test_gradients_in_bfloat16_do_not_cross_between_sequences():

@@ -1,0 +1,155 @@
+"""What a token costs: a group's prompt is read once, and attention's part of a step grows with the context, no more.
+
+SmolLM2-135M-Instruct in bfloat16 under the built-in engine, one session for each measurement.
+
+    prefill   everything before the first decoding step (reading, sharing pages, admission), for a group of 16 samples
+              of one prompt over that of a single sample of it
+    decoding  seconds of a step with a few sequences (prompts of their own, so that nothing is shared) at contexts of
+              1k to 8k tokens. The part of attention is what a step takes beyond one at a short context; over the
+              tokens looked at, the layers and the heads it should be one number:
+
+                  cost(c) = (step(c) - step(c0)) / (sequences * (c - c0) * layers * query heads)
+"""
+
+import argparse
+import itertools
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from peers import ours
+from report import Claim, run
+
+GOAL_PREFILL = 1.15
+GOAL_SPREAD = 1.2
+"""Largest cost over the smallest, between 1k and 8k tokens."""
+GROUP = 16
+SHORT = 64
+CONTEXTS = (1024, 2048, 4096, 8000)
+"""Tokens; the model has 8,192 positions, and the steps need some of them."""
+
+
+def measure(arguments: argparse.Namespace) -> Mapping[str, Any]:
+    """Both laws."""
+    model, tokenizer = ours.load("bfloat16")
+    text = tokenizer.encode("The keeper of the lighthouse wrote down the weather of the day, and then he slept. ")
+    contexts = [context for context in CONTEXTS if context <= arguments.longest]
+    needed = max(arguments.sequences * (max(contexts) + 512), arguments.prompt + GROUP * 64)
+    engine = ours.make_engine(model, tokenizer, is_endless=True, max_tokens_in_cache=needed)
+    found = prefill(engine, _tokens(text, arguments.prompt), arguments)
+    rounds = [
+        {context: step_s(engine, text, context, arguments) for context in (SHORT, *contexts)}
+        for _ in range(arguments.rounds)
+    ]
+    steps = {context: statistics.median(one[context] for one in rounds) for context in rounds[0]}
+    config = model.config
+    heads = config.num_hidden_layers * config.num_attention_heads
+    costs = {
+        context: cost(steps[context], steps[SHORT], sequences=arguments.sequences, tokens=context - SHORT, heads=heads)
+        for context in contexts
+    }
+    return found | {
+        "step_ms": {str(context): round(1e3 * seconds, 2) for context, seconds in steps.items()},
+        "ns_per_token_and_head": {str(context): round(1e9 * value, 3) for context, value in costs.items()},
+        "spread": round(spread(list(costs.values())), 3),
+    }
+
+
+def cost(step: float, short: float, *, sequences: int, tokens: int, heads: int) -> float:
+    """Seconds of attention for one more cached token of one sequence in one head: the formula above.
+
+    tokens: c - c0; heads: layers * query heads.
+    """
+    return (step - short) / (sequences * tokens * heads)
+
+
+def spread(costs: Sequence[float]) -> float:
+    """The largest over the smallest; infinite when one is not positive, so that noise is never a law."""
+    return max(costs) / min(costs) if min(costs) > 0 else float("inf")
+
+
+def prefill(engine: Any, prompt: tuple[int, ...], arguments: argparse.Namespace) -> dict[str, float]:
+    """Seconds before the first decoding step, for one sample and for a group, in turn."""
+    seconds: dict[int, list[float]] = {1: [], GROUP: []}
+    read: dict[int, int] = {}
+    session = engine.open()
+    for turn in range(-1, arguments.turns):
+        for samples in seconds:
+            before = session.stats
+            _add(session, prompt, samples=samples, tokens=1, number=turn + 1)
+            began = time.perf_counter()
+            while not session.is_idle:
+                session.step()
+            wall = time.perf_counter() - began
+            after = session.stats
+            read[samples] = after.prefilled_tokens - before.prefilled_tokens
+            if turn >= 0:  # the first turn makes the cache
+                seconds[samples].append(wall - (after.decode_s - before.decode_s))
+    medians = {samples: statistics.median(values) for samples, values in seconds.items()}
+    return {
+        "prefill_s_1": round(medians[1], 4),
+        f"prefill_s_{GROUP}": round(medians[GROUP], 4),
+        "prefill_ratio": round(medians[GROUP] / medians[1], 3),
+        "prefilled_tokens_ratio": round(read[GROUP] / read[1], 3),
+    }
+
+
+def step_s(engine: Any, text: Sequence[int], context: int, arguments: argparse.Namespace) -> float:
+    """Median seconds of a decoding step with all sequences running, the first of them after `context` tokens."""
+    from zero2r1.policy.config import PREFILL_TOKENS
+
+    session = engine.open()
+    # Long prompts are read piece by piece between steps: the first sequence goes on while the last one is read.
+    tokens = arguments.steps + 1 + arguments.sequences * -(-context // PREFILL_TOKENS)
+    for number in range(arguments.sequences):
+        # Prompts differ in their first token, so no two share a page.
+        _add(session, (number + 100, *_tokens(text, context - 1)), samples=1, tokens=tokens, number=number)
+    seconds = []
+    while not session.is_idle:
+        before = session.stats
+        session.step()
+        after = session.stats
+        if after.sampled_tokens - before.sampled_tokens == arguments.sequences:
+            seconds.append(after.decode_s - before.decode_s)
+    return statistics.median(seconds[1:])  # in the first of them memory is touched for the first time
+
+
+def _add(session: Any, prompt: tuple[int, ...], *, samples: int, tokens: int, number: int) -> None:
+    from zero2r1.core.random import Address, key
+    from zero2r1.policy.base import Sampling
+    from zero2r1.policy.requests import Request
+
+    own = key(Address(seed=0, stage="benchmark", step=number), len(prompt))
+    session.add(Request(prompt=prompt, sampling=Sampling(max_new_tokens=tokens), key=own, samples=samples))
+
+
+def _tokens(text: Sequence[int], count: int) -> tuple[int, ...]:
+    return tuple(itertools.islice(itertools.cycle(text), count))
+
+
+def meets(found: Mapping[str, Any]) -> bool:
+    """A group's prompt costs what one does, and attention's cost is one number."""
+    return found["prefill_ratio"] <= GOAL_PREFILL and found["spread"] <= GOAL_SPREAD
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--turns", type=int, default=5, help="turns of the prefill, after one to warm up")
+    parser.add_argument("--prompt", type=int, default=1024, help="tokens of the group's prompt")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds over all contexts")
+    parser.add_argument("--steps", type=int, default=24, help="decoding steps at each context")
+    parser.add_argument("--sequences", type=int, default=4, help="sequences decoded together")
+    parser.add_argument("--longest", type=int, default=CONTEXTS[-1], help="longest context, at least 1024")
+
+
+if __name__ == "__main__":
+    run(
+        Claim(
+            name="cost_law",
+            goal=f"prefill of a group of {GROUP} at most {GOAL_PREFILL} times that of one; attention per token and "
+            f"head within a factor of {GOAL_SPREAD} from 1k to 8k tokens",
+            meets=meets,
+            add_arguments=_arguments,
+        ),
+        measure,
+    )
