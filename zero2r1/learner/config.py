@@ -73,6 +73,9 @@ class LearnerConfig(Strict):
     activation_checkpointing: bool = False
     """Keep only the input of each layer and compute the layer again in the backward pass: less memory, more time, the
     same gradient. Ours: off; fewer `micro_tokens` save memory without the time, so this is for single long rows."""
+    kernels: Literal["auto", "off"] = "auto"
+    """auto: on a CPU, norms and feed-forwards of known architectures run compiled, where there is a compiler, and
+    a bfloat16 network sums its layers in float32. off: all as transformers has it. Ours: faster and more exact."""
     max_nonfinite_in_a_row: int = Field(default=3, ge=1)
     """Updates in a row with a NaN or infinite loss or gradient after which the run stops. Ours: one may be bad luck."""
     lora: LoraConfig | None = None

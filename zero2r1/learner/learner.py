@@ -33,6 +33,7 @@ from zero2r1.learner.optimizer import Optimizer
 from zero2r1.learner.schedule import lr_at
 from zero2r1.models.attention import PackedContext
 from zero2r1.models.forward import head_of, hidden_states
+from zero2r1.models.layers import quicken_here
 from zero2r1.models.logprobs import token_logprobs
 from zero2r1.models.packing import pack, plan
 from zero2r1.models.precision import settled
@@ -52,6 +53,8 @@ class Learner:
         refuse_adapted(model)
         self.model = model.eval().requires_grad_(True)
         self.config = config = config.model_copy(update={"compute_dtype": settled(config.compute_dtype, model.device)})
+        if config.kernels == "auto":
+            quicken_here(model)
         self.base_hash: str | None = None
         if config.lora is not None:
             self.base_hash = weights_hash(model)

@@ -21,6 +21,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from zero2r1.core.errors import ModelError
 from zero2r1.models.attention import AttentionContext
+from zero2r1.models.precision import bfloat16_factors
 
 
 def hidden_states(
@@ -110,21 +111,32 @@ class Head:
     """c of Gemma's final_logit_softcapping, in logits."""
 
     def logits(self, hidden: Float[Tensor, "N E"], out: Float[Tensor, "N V"] | None = None) -> Float[Tensor, "N V"]:
-        """Logits in float32, or in float64 for float64 `hidden`. The matrix product runs in the dtype of `hidden`.
+        """Logits in float32, or in float64 for float64 `hidden`. The factors of the matrix product have its dtype.
+
+        On a CPU the product of bfloat16 numbers is not rounded to bfloat16: a logit of 20 would be off by up to 1/16,
+        which is most of what a sampler and a learner in bfloat16 disagree about. A float32 `weight` is then read as it
+        is, without a copy.
 
         `out` takes them, in their dtype and without a gradient; asking the system for memory of this size again and
         again costs a third of the time.
         """
+        if hidden.dtype == torch.bfloat16 and hidden.device.type == "cpu":
+            with bfloat16_factors():
+                return self._scaled(self._product(hidden.float(), out), out)
+        return self._scaled(self._product(hidden, out), out)
+
+    def _product(self, hidden: Tensor, out: Tensor | None) -> Tensor:
         weight, bias = self.weight.to(hidden.dtype), None if self.bias is None else self.bias.to(hidden.dtype)
         if out is None:
             logits = linear(hidden, weight, bias)
-            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        elif out.dtype != hidden.dtype:
-            logits = out.copy_(linear(hidden, weight, bias))
-        elif bias is None:
-            logits = torch.mm(hidden, weight.t(), out=out)
-        else:
-            logits = torch.addmm(bias, hidden, weight.t(), out=out)
+            return logits.to(torch.promote_types(logits.dtype, torch.float32))
+        if out.dtype != hidden.dtype:
+            return out.copy_(linear(hidden, weight, bias))
+        if bias is None:
+            return torch.mm(hidden, weight.t(), out=out)
+        return torch.addmm(bias, hidden, weight.t(), out=out)
+
+    def _scaled(self, logits: Tensor, out: Tensor | None) -> Tensor:
         if self.scale != 1.0:
             logits = logits * self.scale if out is None else logits.mul_(self.scale)
         if self.softcap is not None:

@@ -12,6 +12,7 @@ What it does not do: gradients, other devices, architectures outside FAMILIES (t
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int
@@ -54,9 +55,8 @@ class FusedNetwork:
         self._norm = own[f"{prefix}.norm.weight"]
         self._layers = [_Layer(own, f"{prefix}.layers.{index}") for index in range(config.num_hidden_layers)]
         self._scaling = float(base.layers[0].self_attn.scaling)
-        self._head = head_of(model)
         head = own.get("lm_head.weight", self._embedding)
-        self._logits = _product(head, self._head.bias)
+        self._head = replace(head_of(model), weight=head.float())  # float32: see `Head.logits`
 
     def hidden_states(
         self, token_ids: Int[Tensor, " T"], position_ids: Int[Tensor, " T"], context: AttentionContext
@@ -82,9 +82,8 @@ class FusedNetwork:
         return kernels.rms_norm(stream, delta, self._norm, eps=eps)
 
     def logits(self, hidden: Float[Tensor, "n E"]) -> Float[Tensor, "n V"]:
-        """Logits in the dtype of the weights: what `forward.Head.logits` gives before it widens them."""
-        logits = self._logits(hidden)
-        return logits if self._head.scale == 1.0 else logits * self._head.scale
+        """As `forward.Head.logits`."""
+        return self._head.logits(hidden)
 
 
 class _Layer:
@@ -144,7 +143,6 @@ def refusal(model: PreTrainedModel) -> str | None:
         f"its heads are {width} wide, no multiple of {2 * LANES}": width % (2 * LANES) != 0,
         "its width is no multiple of 16": config.hidden_size % LANES != 0 or config.intermediate_size % LANES != 0,
         "its positions are scaled by the length": "dynamic" in str(rope) or "longrope" in str(rope),
-        "its logits are capped": bool(getattr(config, "final_logit_softcapping", None)),
     }
     return next((reason for reason, is_so in checks.items() if is_so), None)
 

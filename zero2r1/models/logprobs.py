@@ -1,11 +1,13 @@
 """Log-probabilities of given tokens without the matrix of all logits.
 
 For N tokens and a vocabulary of V the logits would take N * V * 4 bytes (8,192 x 49,152: 1.6 GB, several times over in
-a backward pass). Here they are made for a few rows at a time, forward and, again, backward.
+a backward pass). Here they are made for some rows at a time, forward and, again, backward. The matrix products take
+many rows at once; everything between them takes few, whose numbers stay in the processor's cache.
 
 What it does not do: no second derivatives; no vocabulary split over devices.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -15,8 +17,19 @@ from torch import Tensor
 from zero2r1.models.forward import Head
 
 MAX_LOGITS = 2**24
-"""Ours: at most this many logits are in a chunk (64 MiB in float32), whatever the vocabulary; two arrays of the chunk's
-size live at once, with a soft cap up to four."""
+"""Ours: the logits of a chunk take at most 8 * MAX_LOGITS bytes (128 MiB), whatever the vocabulary and the dtype of
+the matrix products. Each chunk adds V x E numbers to the gradient of the weight: few chunks are quicker than many."""
+
+CACHED_LOGITS = 2**18
+"""Ours: between two matrix products a CPU works on so many logits at a time, 1 MiB in float32. On 2^24 at a time the
+same steps took three times as long."""
+
+DEVICE_LOGITS = 2**22
+"""Ours: the same for other devices, which want much work at a time."""
+
+ADDED_ROWS = 2**13
+"""Ours: rows of a bfloat16 product that are added in float32 at a time. All 49,152 of a vocabulary at once need new
+memory for the product and for its float32 copy in each chunk, which took a third longer."""
 
 
 def token_logprobs(
@@ -25,7 +38,7 @@ def token_logprobs(
     targets: Int[Tensor, " N"],
     *,
     temperature: float | int = 1.0,
-    chunk: int = 1024,
+    chunk: int = 2048,
 ) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
     """Log-probability of each target token and the entropy of its distribution, in nats.
 
@@ -40,7 +53,7 @@ def token_logprobs(
         hidden: [N, E] hidden states that predict the targets; their dtype is that of the matrix products.
         targets: [N] token ids.
         temperature: divides the logits, > 0.
-        chunk: rows of logits made at once; fewer where chunk * V would exceed MAX_LOGITS.
+        chunk: rows of logits made at once; fewer where they would take more memory than MAX_LOGITS says.
 
     Returns:
         logprobs [N] and entropy [N], float32 (float64 where `hidden` is); the entropy carries no gradient.
@@ -52,7 +65,8 @@ def token_logprobs(
     """
     if temperature <= 0 or chunk < 1:
         raise ValueError(f"temperature and chunk must be positive, got {temperature} and {chunk}")
-    rows = max(1, min(chunk, MAX_LOGITS // head.weight.shape[0]))
+    bytes_each = 6 if _is_wide(hidden) else hidden.element_size()  # 6: the logit, and its gradient in bfloat16
+    rows = max(1, min(chunk, 8 * MAX_LOGITS // (bytes_each * head.weight.shape[0])))
     with torch.autocast(hidden.device.type, enabled=False):
         logprobs, entropy = _TokenLogprobs.apply(
             hidden, head.weight, head.bias, targets, head.scale, head.softcap, float(temperature), rows
@@ -75,14 +89,14 @@ class _TokenLogprobs(torch.autograd.Function):
         temperature: float,
         rows: int,
     ) -> tuple[Tensor, Tensor]:
-        head = Head(weight.to(hidden.dtype), bias, scale, softcap)
-        scores, odds = _room(hidden, weight, rows), _room(hidden, weight, rows)
-        logprobs, entropy, normaliser = (scores.new_empty(len(hidden)) for _ in range(3))
-        for start in range(0, len(hidden), rows):
-            piece = slice(start, start + rows)
-            size = len(hidden[piece])
-            _over(head.logits(hidden[piece], out=scores[:size]), temperature)
-            logprobs[piece], entropy[piece], normaliser[piece] = _read(scores[:size], targets[piece], odds[:size])
+        chunks = _Chunks(hidden, Head(weight.to(_head_dtype(hidden)), bias, scale, softcap), temperature, rows)
+        logprobs, entropy, normaliser = (hidden.new_empty(len(hidden), dtype=chunks.dtype) for _ in range(3))
+        odds: Tensor | None = None
+        for chunk in chunks.chunks():
+            for piece, scores, _ in chunks.pieces(chunk):
+                odds = torch.empty_like(scores) if odds is None else odds
+                found = _read(scores, targets[piece], odds[: len(scores)])
+                logprobs[piece], entropy[piece], normaliser[piece] = found
         ctx.save_for_backward(hidden, weight, bias, targets, normaliser)
         ctx.settings = (scale, softcap, temperature, rows)
         ctx.mark_non_differentiable(entropy)
@@ -95,36 +109,92 @@ class _TokenLogprobs(torch.autograd.Function):
         scale, softcap, temperature, rows = ctx.settings
         needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         compute_weight = weight.to(hidden.dtype)
-        head = Head(compute_weight, bias, scale, softcap)
-        room = _room(hidden, weight, rows)
+        chunks = _Chunks(hidden, Head(weight.to(_head_dtype(hidden)), bias, scale, softcap), temperature, rows)
         grad_hidden = torch.empty_like(hidden) if needs_hidden else None
-        grad_weight = torch.zeros_like(weight, dtype=room.dtype) if needs_weight else None
-        grad_bias = torch.zeros_like(bias, dtype=room.dtype) if needs_bias else None
+        grad_weight: Tensor | None = None
+        grad_bias = torch.zeros_like(bias, dtype=chunks.dtype) if needs_bias else None
         # d loss / d (hidden weight^T + bias) = factor * (p - onehot) * slope. The factor of a token is applied to E
         # numbers, not to V.
         factor = gradient[:, None] * (-scale / temperature)
-        for start in range(0, len(hidden), rows):
-            piece = slice(start, start + rows)
-            logits = head.logits(hidden[piece], out=room[: len(hidden[piece])])
-            slope = None if softcap is None else 1.0 - (logits / softcap).square()  # tanh' = 1 - tanh^2
-            away = _over(logits, temperature).sub_(normaliser[piece, None]).exp_()  # p
-            away.scatter_add_(-1, targets[piece, None], away.new_full((len(away), 1), -1.0))
-            if slope is not None:
-                away.mul_(slope)
-            step = away.to(hidden.dtype)
+        for chunk in chunks.chunks():
+            for piece, scores, slope in chunks.pieces(chunk):
+                away = scores.sub_(normaliser[piece, None]).exp_()  # p
+                away.scatter_add_(-1, targets[piece, None], away.new_full((len(away), 1), -1.0))
+                if slope is not None:
+                    away.mul_(slope)
+                if grad_bias is not None:
+                    grad_bias.addmv_(away.t(), factor[piece, 0])
+                chunks.put_back(piece, chunk, away)
+            step = chunks.room(chunk).to(hidden.dtype)
             if grad_hidden is not None:
-                grad_hidden[piece] = (step @ compute_weight).mul_(factor[piece])
-            if grad_weight is not None:
-                _add_product(grad_weight, step.t(), (hidden[piece] * factor[piece]).to(hidden.dtype))
-            if grad_bias is not None:
-                grad_bias.addmv_(away.t(), factor[piece, 0])
+                grad_hidden[chunk] = (step @ compute_weight).mul_(factor[chunk])
+            if needs_weight:
+                pull = (hidden[chunk] * factor[chunk]).to(hidden.dtype)
+                grad_weight = _plus_product(grad_weight, step.t(), pull, is_only=len(step) == len(hidden))
+        if needs_weight and grad_weight is None:
+            grad_weight = torch.zeros_like(weight)
         return grad_hidden, _as(grad_weight, weight), _as(grad_bias, bias), None, None, None, None, None
 
 
-def _room(hidden: Tensor, weight: Tensor, rows: int) -> Tensor:
-    """Memory for one chunk of logits, used again for every chunk: [rows, V] in float32, or float64 if `hidden` is."""
-    dtype = torch.promote_types(hidden.dtype, torch.float32)
-    return hidden.new_empty((min(rows, len(hidden)), weight.shape[0]), dtype=dtype)
+class _Chunks:
+    """The logits of some rows after the others: as the matrix product gives them, and ready for use in float32."""
+
+    def __init__(self, hidden: Tensor, head: Head, temperature: float, rows: int) -> None:
+        self._hidden, self._head, self._temperature = hidden, head, temperature
+        self._rows = max(1, min(rows, len(hidden)))
+        vocabulary = head.weight.shape[0]
+        self._room = hidden.new_empty(self._rows, vocabulary, dtype=_head_dtype(hidden))
+        self.dtype = torch.promote_types(hidden.dtype, torch.float32)
+        """Of everything but the matrix products: float32, or float64 where `hidden` is."""
+        at_once = CACHED_LOGITS if hidden.device.type == "cpu" else DEVICE_LOGITS
+        self._few = max(1, min(at_once // vocabulary, self._rows))
+        is_lower = self.dtype != self._room.dtype
+        self._exact = hidden.new_empty((self._few, vocabulary), dtype=self.dtype) if is_lower else None
+
+    def chunks(self) -> Iterator[slice]:
+        """Rows that go through a matrix product together."""
+        total = len(self._hidden)
+        return (slice(start, min(start + self._rows, total)) for start in range(0, total, self._rows))
+
+    def room(self, chunk: slice) -> Tensor:
+        """[rows of the chunk, V], in the dtype that the matrix product gives."""
+        return self._room[: chunk.stop - chunk.start]
+
+    def pieces(self, chunk: slice) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
+        """Rows, their logits over the temperature, and the slope of the cap, a few rows after the others.
+
+        A piece's logits are gone when the next one is asked for. They are those of `Head.logits`, but the factors are
+        applied piece by piece.
+        """
+        head = self._head
+        products = Head(head.weight, head.bias).logits(self._hidden[chunk], out=self.room(chunk))
+        for start in range(chunk.start, chunk.stop, self._few):
+            piece = slice(start, min(start + self._few, chunk.stop))
+            scores = products[start - chunk.start : piece.stop - chunk.start]
+            scores = scores if self._exact is None else self._exact[: len(scores)].copy_(scores)
+            if head.scale != 1.0:
+                scores.mul_(head.scale)
+            slope = None
+            if head.softcap is not None:
+                scores.div_(head.softcap).tanh_()
+                slope = 1.0 - scores.square()  # tanh' = 1 - tanh^2
+                scores.mul_(head.softcap)
+            yield piece, _over(scores, self._temperature), slope
+
+    def put_back(self, piece: slice, chunk: slice, values: Tensor) -> None:
+        """Writes values of a piece over its logits, rounded where these are of lower precision."""
+        if self._exact is not None:
+            self._room[piece.start - chunk.start : piece.stop - chunk.start] = values
+
+
+def _is_wide(hidden: Tensor) -> bool:
+    """Whether `Head.logits` gives more exact numbers than `hidden` holds."""
+    return hidden.dtype == torch.bfloat16 and hidden.device.type == "cpu"
+
+
+def _head_dtype(hidden: Tensor) -> torch.dtype:
+    """Of logits as the matrix product gives them, and of the weight that it then reads without a copy."""
+    return torch.float32 if _is_wide(hidden) else hidden.dtype
 
 
 def _read(scores: Tensor, targets: Tensor, room: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -147,12 +217,16 @@ def _read(scores: Tensor, targets: Tensor, room: Tensor) -> tuple[Tensor, Tensor
     return logprobs, log_total - weighed / total, top[:, 0] + log_total
 
 
-def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """total += left right; summed over chunks in float32 also where the factors are bfloat16."""
+def _plus_product(total: Tensor | None, left: Tensor, right: Tensor, *, is_only: bool) -> Tensor:
+    """total + left right, in place; summed in float32 also where the factors are bfloat16 and there are several."""
+    if total is None:
+        product = left @ right
+        return product if is_only else product.to(torch.promote_types(product.dtype, torch.float32))
     if left.dtype == total.dtype:
-        total.addmm_(left, right)
-    else:
-        total.add_(left @ right)
+        return total.addmm_(left, right)
+    for some, rows in zip(total.split(ADDED_ROWS), left.split(ADDED_ROWS), strict=True):
+        some.add_(rows @ right)
+    return total
 
 
 def _as(gradient: Tensor | None, parameter: Tensor | None) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""Which data type a device computes fastest in, among those that are exact enough to train with.
+"""Which data type a device computes fastest in, and products of bfloat16 numbers that are not rounded to bfloat16.
 
 bfloat16 only pays where the processor multiplies it itself (AVX512-BF16 or AMX, or a GPU of NVIDIA's Ampere and later);
 elsewhere it is emulated and slower than float32.
@@ -6,6 +6,10 @@ elsewhere it is emulated and slower than float32.
 What it does not do: measure, or change a model. The answer depends on the machine, so it is asked for once, when a
 recipe is read, and written down with the recipe (`recipes.load`).
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -35,3 +39,23 @@ def cpu_has_bfloat16() -> bool:
     """Whether the processor has AVX512-BF16 or AMX. False where this torch cannot tell."""
     asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
     return any(ask() for ask in asked if ask is not None)
+
+
+@contextmanager
+def bfloat16_factors() -> Iterator[None]:
+    """Inside, a CPU multiplies float32 matrices as if they were bfloat16, and sums and returns float32.
+
+    For factors that hold bfloat16 numbers this is the exact product; a product of bfloat16 tensors would be rounded to
+    eight bits at the end. On a processor without bfloat16 it is an ordinary float32 product. The setting is the
+    process's: another thread's float32 products are affected meanwhile.
+    """
+    products: Any = getattr(torch.backends.mkldnn, "matmul", None)
+    before = getattr(products, "fp32_precision", None)
+    if before is None:  # an older torch multiplies in float32: the same numbers, slower
+        yield
+        return
+    try:
+        products.fp32_precision = "bf16"
+        yield
+    finally:
+        products.fp32_precision = before

@@ -17,11 +17,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from zero2r1.models.attention import AttentionContext
-from zero2r1.models.fetch import cache_folder
 from zero2r1.models.forward import head_of, hidden_states
 from zero2r1.models.fused import FusedNetwork, prove, refusal
 from zero2r1.models.kernels.build import NoKernelsError
-from zero2r1.models.kernels.ops import Kernels
+from zero2r1.models.kernels.ops import Kernels, local_kernels
 
 
 @runtime_checkable
@@ -67,7 +66,7 @@ def find_kernels(model: PreTrainedModel) -> tuple[Kernels | None, str]:
     if reason is not None:
         return None, f"transformers: {reason}"
     try:
-        kernels = Kernels(cache_folder() / "kernels")
+        kernels = local_kernels()
     except NoKernelsError as problem:
         return None, f"transformers: {problem}"
     wrong = prove(FusedNetwork(model, kernels), model)

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Float32, Float64, Int32, Int64
 from torch import Tensor
 
+from zero2r1.models.fetch import cache_folder
 from zero2r1.models.kernels import build
 
 LANES = 16
@@ -232,6 +233,15 @@ class Kernels:
             rows, vocabulary, _at(scratch), min(rows, torch.get_num_threads()),
         )  # fmt: skip
         return tokens, logprobs
+
+
+def local_kernels() -> Kernels:
+    """The kernels of this machine, compiled into the cache folder at the first call, which takes about two seconds.
+
+    Raises:
+        NoKernelsError: they cannot be had here.
+    """
+    return Kernels(cache_folder() / "kernels")
 
 
 def _at(tensor: Tensor | None) -> int | None:

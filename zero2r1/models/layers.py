@@ -1,0 +1,245 @@
+"""The layers between the matrix products, learned faster on a CPU: RMSNorm and SwiGLU with compiled kernels, both ways.
+
+`quicken(model, kernels)` gives the norms and feed-forwards of a Llama-like network another `forward`. Parameters, their
+names, saved files and hashes stay as they are, and so does every number up to rounding: each layer is tried against its
+own forward first, and left alone where the two differ.
+
+Why it is faster: transformers' norm is eight operations in bfloat16 and float32 by turns, each a pass over memory and a
+tensor kept for the backward pass; here it is one pass that keeps its input. A feed-forward keeps gate and up alone,
+and its gradients of the weights are products of matrices that oneDNN reads quickly.
+
+What it does not do: other devices and dtypes (a layer that gets such a tensor runs as before), rotary positions, layers
+with biases, hooks or adapters, second derivatives.
+"""
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from zero2r1.models.kernels.build import NoKernelsError
+from zero2r1.models.kernels.ops import LANES, Kernels, local_kernels
+
+NORMS = frozenset({"LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"})
+"""Classes of transformers that compute `rms_norm` of their `weight` and `variance_epsilon`."""
+FEED_FORWARDS = frozenset({"LlamaMLP", "MistralMLP", "Qwen2MLP", "Qwen3MLP"})
+"""Classes of transformers that compute `swiglu` of `gate_proj`, `up_proj` and `down_proj` where `act_fn` is SiLU."""
+TURNED_ROWS = 64
+"""Ours: rows that are transposed at a time; all 2048 of a width of 1536 at once took twice as long."""
+TRIED_ROWS = 5
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
+"""Ours: largest difference to the layer's own result, relative to its largest number: rounding, and nothing else. The
+keys are the dtypes that the kernels know."""
+
+
+def quicken_here(model: PreTrainedModel) -> int:
+    """`quicken` with this machine's kernels; 0 where there are none, or where the model is not on the CPU."""
+    if model.device.type != "cpu" or model.dtype not in TOLERANCE:
+        return 0
+    try:
+        return quicken(model, local_kernels())
+    except NoKernelsError:
+        return 0
+
+
+def quicken(model: nn.Module, kernels: Kernels) -> int:
+    """Gives norms and feed-forwards of known classes a faster forward, in place; returns how many.
+
+    A bfloat16 network all of whose norms of the stream are quick also gets its sum of all layers in float32.
+    Doing it twice changes nothing. The new `forward` is an attribute of the module; deleting that undoes it.
+    """
+    count = 0
+    for module in model.modules():
+        name = type(module).__name__
+        make = _norm if name in NORMS else _feed_forward if name in FEED_FORWARDS else None
+        if make is None or "forward" in module.__dict__:
+            continue
+        forward = _Quick(make, module, kernels)
+        if _agrees(module, forward):
+            module.__dict__["forward"] = forward
+            count += 1
+    if count:
+        _widen_stream(model, kernels)
+    return count
+
+
+def _widen_stream(model: nn.Module, kernels: Kernels) -> None:
+    """Embeddings in float32, to which the layers then add: the sum of all layers is never rounded to bfloat16.
+
+    Ours: of what a sampler and a learner in bfloat16 disagree about, a third is this rounding, thirty times a network.
+    """
+    embeddings = [module for module in model.modules() if type(module) is nn.Embedding]
+    if len(embeddings) != 1 or embeddings[0].weight.dtype != torch.bfloat16:
+        return
+    width = embeddings[0].embedding_dim
+    norms = [module for module in model.modules() if type(module).__name__.endswith("Norm")]
+    if all("forward" in norm.__dict__ for norm in norms if norm.weight.shape[-1] == width):
+        embeddings[0].__dict__["forward"] = _Quick(_wide_embedding, embeddings[0], kernels)
+
+
+def _wide_embedding(module: nn.Module, _: Kernels, token_ids: Tensor) -> Tensor:
+    return _own(module, token_ids).float()
+
+
+class _Quick:
+    """The new forward of one module. A copy of the module gets one of its own; the kernels are never copied."""
+
+    def __init__(
+        self, make: Callable[[nn.Module, Kernels, Tensor], Tensor], module: nn.Module, kernels: Kernels
+    ) -> None:
+        self._make, self._module, self._kernels = make, module, kernels
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self._make(self._module, self._kernels, x)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Quick":
+        return _Quick(self._make, deepcopy(self._module, memo), self._kernels)
+
+
+def rms_norm(
+    x: Float[Tensor, "*rows E"], weight: Float[Tensor, " E"], eps: float, kernels: Kernels
+) -> Float[Tensor, "*rows E"]:
+    """x / sqrt(mean(x^2) + eps) * weight, computed in float32 and rounded once.
+
+    Args:
+        x, weight: on a CPU, float32 or bfloat16 alike, or x in float32 and the weight, and so the result, in bfloat16;
+            E is a multiple of 16.
+        eps: added to the mean square, > 0.
+
+    Source: RMSNorm (arXiv 1910.07467), equation 4, with the customary eps.
+    """
+    normed: Tensor = _RmsNorm.apply(x, weight, eps, kernels)
+    return normed
+
+
+def swiglu(
+    x: Float[Tensor, "*rows E"],
+    gate: Float[Tensor, "F E"],
+    up: Float[Tensor, "F E"],
+    down: Float[Tensor, "E F"],
+    kernels: Kernels,
+) -> Float[Tensor, "*rows E"]:
+    """(silu(x gate^T) * (x up^T)) down^T with silu(z) = z / (1 + e^-z).
+
+    Args:
+        x, gate, up, down: on a CPU, float32 or bfloat16 alike; F is a multiple of 16.
+
+    Source: GLU Variants Improve Transformer (arXiv 2002.05202), equation 6.
+    """
+    mixed: Tensor = _SwiGlu.apply(x, gate, up, down, kernels)
+    return mixed
+
+
+class _RmsNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float, kernels: Kernels) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.eps, ctx.kernels = eps, kernels
+        return kernels.rms_norm(_rows(x), None, weight, eps=eps).view(x.shape)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        x, weight = ctx.saved_tensors
+        grad_x, grad_weight = ctx.kernels.rms_norm_backward(_rows(gradient), _rows(x), weight, eps=ctx.eps)
+        return grad_x.view(x.shape), grad_weight.to(weight.dtype), None, None
+
+
+class _SwiGlu(torch.autograd.Function):
+    """With z = x gate^T, u = x up^T, h = silu(z) * u and dh = dy down: dz and du from dh by the kernel,
+
+    dx = dz gate + du up, and of each weight (gradient of its output)^T (its input). h is made once more.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gate: Tensor, up: Tensor, down: Tensor, kernels: Kernels) -> Tensor:
+        rows = _rows(x)
+        gates, ups = rows @ gate.t(), rows @ up.t()
+        ctx.save_for_backward(x, gates, ups, gate, up, down)
+        ctx.kernels = kernels
+        return (kernels.silu_mul(gates, ups) @ down.t()).view(x.shape)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, gates, ups, gate, up, down = ctx.saved_tensors
+        needs_x, needs_gate, needs_up, needs_down, _ = ctx.needs_input_grad
+        rows, pulls = _rows(x), _rows(gradient)
+        grad_down = outer(pulls, ctx.kernels.silu_mul(gates, ups)) if needs_down else None
+        grad_gates, grad_ups = ctx.kernels.silu_mul_backward(pulls @ down, gates, ups)
+        return (
+            (grad_gates @ gate).addmm_(grad_ups, up).view(x.shape) if needs_x else None,
+            outer(grad_gates, rows) if needs_gate else None,
+            outer(grad_ups, rows) if needs_up else None,
+            grad_down,
+            None,
+        )
+
+
+def outer(left: Float[Tensor, "N A"], right: Float[Tensor, "N B"]) -> Float[Tensor, "A B"]:
+    """left^T right.
+
+    Ours: oneDNN reads a transposed bfloat16 matrix so slowly that turning the narrower one first pays.
+    """
+    if left.dtype != torch.bfloat16 or left.device.type != "cpu":
+        return left.t() @ right
+    if left.shape[1] > right.shape[1]:
+        return outer(right, left).t().contiguous()
+    turned = left.new_empty(left.shape[1], left.shape[0])
+    for start in range(0, len(left), TURNED_ROWS):
+        turned[:, start : start + TURNED_ROWS] = left[start : start + TURNED_ROWS].t()
+    return turned @ right
+
+
+def _norm(module: nn.Module, kernels: Kernels, x: Tensor) -> Tensor:
+    """The forward of a norm."""
+    weight = module.weight
+    is_wide = x.dtype == torch.float32 and weight.dtype == torch.bfloat16  # see `_widen_stream`
+    if not _is_known(weight if is_wide else x, weight) or x.device != weight.device:
+        return _own(module, x)
+    return rms_norm(x, weight, float(module.variance_epsilon), kernels)
+
+
+def _feed_forward(module: nn.Module, kernels: Kernels, x: Tensor) -> Tensor:
+    """The forward of a feed-forward. What it is made of is looked at in each call: adapters may have come since."""
+    parts = (module.gate_proj, module.up_proj, module.down_proj)
+    is_plain = all(type(part) is nn.Linear and part.bias is None and not part._forward_hooks for part in parts)
+    has_silu = type(module.act_fn).__name__ in ("SiLU", "SiLUActivation")
+    if not is_plain or not has_silu or not _is_known(x, *(part.weight for part in parts)):
+        return _own(module, x)
+    return swiglu(x, parts[0].weight, parts[1].weight, parts[2].weight, kernels)
+
+
+def _own(module: nn.Module, x: Tensor) -> Tensor:
+    """What the module's class computes."""
+    output: Tensor = type(module).forward(module, x)
+    return output
+
+
+def _is_known(x: Tensor, first: Tensor, *others: Tensor) -> bool:
+    """True when the kernels take these: the first weight, of a norm or a gate, has a number for each of theirs."""
+    is_one_kind = all((part.device, part.dtype) == (x.device, x.dtype) for part in (first, *others))
+    return is_one_kind and x.device.type == "cpu" and x.dtype in TOLERANCE and first.shape[0] % LANES == 0
+
+
+def _agrees(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> bool:
+    """True when the layer's own forward and the other one give the same on a few rows, up to rounding."""
+    weight = next(module.parameters())
+    width = weight.shape[-1]
+    x = torch.linspace(-18.0, 27.0, TRIED_ROWS * width).sin_().view(1, TRIED_ROWS, width).to(weight.dtype)
+    if not _is_known(x, weight):
+        return False
+    with torch.no_grad():
+        expected, found = module(x), forward(x)
+    if found.shape != expected.shape or found.dtype != expected.dtype:
+        return False
+    allowed = TOLERANCE[weight.dtype] * float(expected.abs().max())
+    return float((found - expected).abs().max()) <= allowed
+
+
+def _rows(tensor: Tensor) -> Tensor:
+    return tensor.reshape(-1, tensor.shape[-1]).contiguous()
