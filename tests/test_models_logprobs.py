@@ -252,7 +252,7 @@ def test_in_bfloat16_the_gradient_is_off_by_its_rounding_only(variant, chunk, ad
 
 
 def test_a_chunk_takes_the_same_memory_in_each_dtype(monkeypatch):
-    # 8 * 20,000 bytes of rows of 1,000: 26 rows with 4 bytes a logit and 2 for its bfloat16 gradient, 40 in float32 (4),
+    # 8 * 20,000 bytes of rows of 1,000: 26 rows of 4 bytes a logit and 2 for its bfloat16 gradient, 40 in float32 (4),
     # 20 in float64 (8).
     monkeypatch.setattr(logprobs, "MAX_LOGITS", 20_000)
     for dtype, logits in ((torch.bfloat16, 26_000), (torch.float32, 40_000), (torch.float64, 20_000)):

@@ -1,18 +1,15 @@
 """The planner's formulas on numbers worked out by hand."""
 
 import pytest
-import torch
 
 from zero2r1.core.errors import ConfigError
-from zero2r1.learner.config import LearnerConfig, LoraConfig
-from zero2r1.models import logprobs
-from zero2r1.models.attention import PackedContext
-from zero2r1.models.forward import hidden_states
-from zero2r1.pipeline.planning import cost, memory, storage, timing
-from zero2r1.pipeline.planning.calibration import deeper, line, plane, probe_lengths
-from zero2r1.pipeline.planning.estimate import cache_room, num_passes
+from zero2r1.learner.config import LoraConfig
+from zero2r1.pipeline.planning import cost, storage, timing
+from zero2r1.pipeline.planning.calibration import deeper, line, plane
+from zero2r1.pipeline.planning.estimate import num_chunks, num_passes
 from zero2r1.pipeline.planning.hardware import ACCELERATORS, parse_gpus
-from zero2r1.pipeline.planning.shapes import Shape, active_parameters, adapter_parameters, build, shape_of
+from zero2r1.pipeline.planning.probes import probe_lengths
+from zero2r1.pipeline.planning.shapes import Shape, active_parameters, adapter_parameters, shape_of
 
 QWEN_1_5B = {
     "model_type": "qwen2", "hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28,
@@ -21,10 +18,6 @@ QWEN_1_5B = {
 SMOLLM_135M = {
     "model_type": "llama", "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
     "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49152, "tie_word_embeddings": True,
-}  # fmt: skip
-SMALL = {
-    "hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "head_dim": 24, "vocab_size": 64, "tie_word_embeddings": True,
 }  # fmt: skip
 
 
@@ -56,70 +49,18 @@ def test_active_parameters():
     assert active_parameters(100, 0, used=1, experts=1) == 100
 
 
-def test_states_of_training(qwen: Shape):
-    # float32: 4 + 4 + 8 bytes a parameter. bfloat16: 2 weights, 4 + 2 gradients, 8 + 4 moments and master.
-    assert memory.weight_bytes(10, "float32") == 40
-    assert memory.gradient_bytes(10, "float32") == 40
-    assert memory.optimizer_bytes(10, "float32") == 80
-    assert [f(10, "bfloat16") for f in (memory.weight_bytes, memory.gradient_bytes, memory.optimizer_bytes)] == [
-        20, 60, 120,
-    ]  # fmt: skip
-    # 28 layers * 2 heads * (128 + 128) * 2 bytes = 28,672 bytes a token.
-    assert memory.cache_bytes_per_token(qwen, "bfloat16") == 28_672
-
-
-def test_logits_are_those_of_one_chunk():
-    assert memory.logits_bytes(512, 1000) == 8 * 512 * 1000
-    # 2^24 / 151,936 = 110 rows.
-    assert memory.logits_bytes(4096, 151_936) == 8 * 110 * 151_936
-    assert memory.MAX_LOGITS == logprobs.MAX_LOGITS
-
-
-@pytest.mark.parametrize("kind", ["qwen3", "qwen2", "llama"])
-def test_activations_are_what_the_network_saves(kind: str):
-    config = {"model_type": kind, **SMALL}
-    model = build(config, device="cpu").eval()
-    own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
-    saved: dict[int, torch.Tensor] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        if tensor.untyped_storage().data_ptr() not in own:
-            saved[tensor.untyped_storage().data_ptr()] = tensor
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        hidden_states(model, torch.zeros(512, dtype=torch.long), torch.arange(512) % 64, PackedContext([64] * 8))
-    counted = sum(tensor.untyped_storage().nbytes() for tensor in saved.values()) / 512
-    assert memory.activations_per_token(shape_of(config, kind), "float32") == pytest.approx(counted, rel=0.03)
-
-
-def test_peak():
-    terms = {"weights": 10, "optimizer": 20, "kv_cache": 7, "gradients": 3, "activations": 5, "runtime": 1}
-    assert memory.peak(terms) == 31 + 8
-    assert memory.peak(terms | {"kv_cache": 9}) == 31 + 9
-
-
-def test_terms_of_a_reference(qwen: Shape):
-    terms = memory.training_terms(qwen, LearnerConfig(), pass_tokens=100, has_reference=True)
-    assert terms["reference"] == terms["weights"] == 4 * 1_543_714_304
-    assert memory.training_terms(qwen, LearnerConfig(), pass_tokens=100, has_reference=False)["reference"] == 0
-
-
 def test_adapters(qwen: Shape):
     # Of a layer: q and o 1536+1536, k and v 1536+256, gate, up and down 1536+8960: 41,216; 28 layers, rank 8.
     assert adapter_parameters(qwen, LoraConfig(rank=8)) == (8 * 28 * 41_216, 2 * 7 * 28) == (9_232_384, 392)
     # q and v alone: 28 * 8 * (3072 + 1792).
-    few = LearnerConfig(compute_dtype="bfloat16", lora=LoraConfig(rank=8, targets=("q_proj", "v_proj")))
-    assert adapter_parameters(qwen, few.lora) == (1_089_536, 112)
-    terms = memory.training_terms(qwen, few, pass_tokens=100, has_reference=True)
-    full = memory.training_terms(qwen, LearnerConfig(compute_dtype="bfloat16"), pass_tokens=100, has_reference=True)
-    # Masters and moments 12 bytes, gradients 6, reference 2 of each factor; the weights stay and the factors join them.
-    assert [terms[name] for name in ("optimizer", "gradients", "reference")] == [
-        12 * 1_089_536, 6 * 1_089_536, 2 * 1_089_536,
-    ]  # fmt: skip
-    assert terms["weights"] == full["weights"] + 2 * 1_089_536
-    # 8 numbers of 2 bytes of each of 56 layers, for 100 tokens.
-    assert terms["activations"] == full["activations"] + 100 * 56 * 8 * 2
+    assert adapter_parameters(qwen, LoraConfig(rank=8, targets=("q_proj", "v_proj"))) == (1_089_536, 112)
+
+
+def test_linear_layers(qwen: Shape):
+    # Of a layer: q and o 1536^2, k and v 1536*256, gate, up and down 1536*8960; joined all but o and down.
+    assert qwen.matrices == 28 * (2 * 2_359_296 + 2 * 393_216 + 3 * 13_762_560) == 1_310_195_712
+    assert qwen.joined == 28 * (2_359_296 + 2 * 393_216 + 2 * 13_762_560)
+    assert qwen.table == 233_373_696
 
 
 def test_operations(qwen: Shape):
@@ -146,6 +87,10 @@ def test_roofline_of_one_device(qwen: Shape):
     assert speed.group == 1
     assert speed.learn_s(1000, 10, 1) == pytest.approx(timing.learning_flops(qwen, 1000, 10) / (0.35 * 989e12))
     assert speed.apply_s() == pytest.approx(40 * 1_543_714_304 / 2.01e12)
+    assert speed.prefill_s(1000, 10, 7) == speed.forward_s(1000, 10)
+    assert (speed.answer_s(), speed.layout_s()) == (0.0, 0.0)
+    again = timing.Roofline(shape=qwen, cluster=speed.cluster, dtype="bfloat16", recomputes=True)
+    assert again.learn_s(1000, 10, 1) == pytest.approx(speed.learn_s(1000, 10, 1) * 4 / 3)
 
 
 def test_weights_that_do_not_fit_are_split():
@@ -182,10 +127,12 @@ def test_lines_through_readings():
     assert probe_lengths(500, 100) == [100, 70, 130, 85, 115]
 
 
-def test_passes_and_room():
+def test_passes_and_chunks():
     assert num_passes(10, 100, 350) == 4  # three rows a pass
     assert num_passes(3, 1000, 350) == 3  # a longer row is a pass of its own
-    assert cache_room(30, 96) == 128  # 125 rounded up to eights
+    assert num_chunks(5000, 8, 8, 2048) == 3
+    assert num_chunks(100, 20, 8, 2048) == 3  # three waves of answers
+    assert num_chunks(0, 1, 8, 2048) == 1
 
 
 def test_accelerators_by_name():

@@ -1,6 +1,5 @@
 """Plans of whole recipes: every shipped one, what is missing, the lever, and the comparison with the clock."""
 
-import inspect
 import json
 from pathlib import Path
 
@@ -18,8 +17,6 @@ from zero2r1.pipeline.planning import estimate, shapes, storage, texts, workload
 from zero2r1.pipeline.planning.hardware import parse_gpus
 from zero2r1.pipeline.planning.measure import Compared, is_within
 from zero2r1.pipeline.planning.planner import make_plan, parse_configs
-from zero2r1.policy import decoding
-from zero2r1.policy.engine import Engine
 from zero2r1.rl.config import RLConfig
 from zero2r1.sft.data import Example, to_batch
 from zero2r1.sft.loss import cross_entropy
@@ -42,11 +39,7 @@ def configs(tmp_path: Path) -> dict[str, Path]:
     return found
 
 
-def test_the_engine_s_numbers_are_known():
-    settings = inspect.signature(Engine.__init__).parameters
-    assert settings["max_slots"].default == estimate.MAX_SLOTS
-    assert settings["max_tokens_in_cache"].default == estimate.MAX_TOKENS_IN_CACHE
-    assert estimate.PREFILL_TOKENS == decoding.PREFILL_TOKENS
+def test_the_stages_chunk_of_prompts_is_known():
     assert workload.CHUNK_PROMPTS == traces.CHUNK_PROMPTS
 
 

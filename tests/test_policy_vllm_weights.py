@@ -6,6 +6,7 @@ from policy_world import llama, tokenizer
 from vllm_world import Network, Packed
 
 from zero2r1.core.errors import ModelError
+from zero2r1.policy.vllm_start import empty
 from zero2r1.policy.vllm_weights import (
     canonical,
     differing,
@@ -105,3 +106,11 @@ def test_a_name_without_a_place_is_refused():
     with pytest.raises(ModelError, match=r"no place for 'model\.extra\.weight'") as caught:
         differing(Network(model, torch.float32), {"model.extra.weight": torch.ones(2)}, torch.float32)
     assert caught.value.code == "Z202"
+
+
+def test_an_ended_network_gives_its_tensors_and_kernels_back():
+    network = Network(llama(tokenizer()), torch.float32)
+    network.lm_head.cpu_linear = lambda x, weight, bias: x
+    empty(network)
+    assert list(network.parameters()) == []
+    assert "cpu_linear" not in network.lm_head.__dict__

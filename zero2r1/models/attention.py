@@ -213,8 +213,7 @@ class _QuickBackward(torch.autograd.Function):
             slope = torch.bmm(pull, values.transpose(1, 2))
             slope = torch._softmax_backward_data(slope, weights, -1, weights.dtype)
             grad_key[some, :, seen] += _product(slope.transpose(1, 2), rows, ctx.scaling).view(key[some, :, seen].shape)
-            of_queries = _product(slope, keys, ctx.scaling)
-            grad_query[some, :, queries] = of_queries.view(query[some, :, queries].shape)
+            grad_query[some, :, queries] = _product(slope, keys, ctx.scaling).view(query[some, :, queries].shape)
         return grad_query, grad_key.to(key.dtype), grad_value.to(value.dtype), None
 
 
@@ -230,8 +229,7 @@ def _pieces(size: int, heads: int, length: int) -> Iterator[tuple[slice, slice, 
 
 def _rows(tensor: Tensor, num_kv_heads: int) -> Tensor:
     """[B, H, L, D] -> [B * H_kv, H / H_kv * L, D]: the heads that share a key head, one below the other."""
-    size, _, _, width = tensor.shape
-    return tensor.reshape(size * num_kv_heads, -1, width)
+    return tensor.reshape(len(tensor) * num_kv_heads, -1, tensor.shape[3])
 
 
 def _weights(rows: Tensor, keys: Tensor, queries: slice, scaling: float) -> Tensor:
