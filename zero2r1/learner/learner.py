@@ -29,7 +29,6 @@ from zero2r1.core.errors import RunError
 from zero2r1.learner.base import Batch, Loss, Row, Tokens
 from zero2r1.learner.config import LearnerConfig
 from zero2r1.learner.lora import add_adapters, refuse_adapted
-from zero2r1.learner.memory import keep_freed_memory
 from zero2r1.learner.optimizer import Optimizer
 from zero2r1.learner.schedule import lr_at
 from zero2r1.models.attention import PackedContext
@@ -56,8 +55,6 @@ class Learner:
         self.config = config = config.model_copy(update={"compute_dtype": settled(config.compute_dtype, model.device)})
         if config.kernels == "auto":
             quicken_here(model)
-        if model.device.type == "cpu":
-            keep_freed_memory()
         self.base_hash: str | None = None
         if config.lora is not None:
             self.base_hash = weights_hash(model)
