@@ -5,9 +5,10 @@ import pytest
 from zero2r1.core.errors import ConfigError
 from zero2r1.learner.config import LoraConfig
 from zero2r1.pipeline.planning import cost, storage, timing
-from zero2r1.pipeline.planning.calibration import deeper, line, plane
+from zero2r1.pipeline.planning.calibration import Calibrated, Machine, deeper, line, plane
 from zero2r1.pipeline.planning.estimate import num_chunks, num_passes
 from zero2r1.pipeline.planning.hardware import ACCELERATORS, parse_gpus
+from zero2r1.pipeline.planning.memory import Running
 from zero2r1.pipeline.planning.probes import probe_lengths
 from zero2r1.pipeline.planning.shapes import Shape, active_parameters, adapter_parameters, shape_of
 
@@ -125,6 +126,22 @@ def test_lines_through_readings():
     assert plane((2, 100), (8, 10), (8, 100), times=(4.0, 5.8, 13.0)) == pytest.approx((1.0, 0.5, 0.01))
     assert deeper({"a": 2.0}, {"a": 6.0}, 9) == {"a": 10.0}  # 1 and 5 layers: 1 s a layer
     assert probe_lengths(500, 100) == [100, 70, 130, 85, 115]
+
+
+def test_readings_give_times(qwen: Shape):
+    speed = Calibrated(
+        shape=qwen, machine=Machine(threads=1, flops=86_016_000.0, bandwidth=1.0, hashing=10.0, runtime=0),
+        running=Running(is_cpu=True), decode=(1.0, 0.5, 0.01), prefill=(2.0, 0.1), answer=3.0, layout=4.0,
+        forward=(5.0, 0.2), learn=(6.0, 0.3), apply=7.0, width=50, length=60, weights=80,
+    )  # fmt: skip
+    assert speed.decode_s(8, 100) == pytest.approx(1 + 8 * (0.5 + 1))
+    # 10 tokens that look at 100 more than was read: 86,016,000 operations, a second (see above).
+    assert speed.prefill_s(10, 50, 3) == pytest.approx(3 * 2 + 1)
+    assert speed.prefill_s(10, 150, 3) == pytest.approx(3 * 2 + 1 + 1)
+    assert speed.forward_s(10, 20) == pytest.approx(5 + 2)
+    assert speed.forward_s(10, 160) == pytest.approx(5 + 2 + 1)
+    assert speed.learn_s(10, 160, 2) == pytest.approx(2 * 6 + 3 + 3)
+    assert (speed.answer_s(), speed.layout_s(), speed.apply_s(), speed.hash_s()) == (3.0, 4.0, 7.0, 8.0)
 
 
 def test_passes_and_chunks():

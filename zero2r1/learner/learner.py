@@ -53,14 +53,14 @@ class Learner:
         refuse_adapted(model)
         self.model = model.eval().requires_grad_(True)
         self.config = config = config.model_copy(update={"compute_dtype": settled(config.compute_dtype, model.device)})
-        if config.kernels == "auto":
-            quicken_here(model)
         self.base_hash: str | None = None
         if config.lora is not None:
             self.base_hash = weights_hash(model)
             add_adapters(model, config.lora)
         self.total_steps = total_steps
         self.optimizer = Optimizer(model, config)
+        if config.kernels == "auto":
+            quicken_here(model)  # only now has the model the dtype it computes with
         self.attempts = 0
         self.version = 0
         self.nonfinite_in_a_row = 0

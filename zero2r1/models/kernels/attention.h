@@ -67,6 +67,12 @@ inline float soften(float* scores, int64_t length) {
   return 1.0f / sum(total);
 }
 
+// Asks for memory that is read soon.
+template <typename T>
+inline void fetch(const T* from, int64_t count) {
+  for (int64_t i = 0; i < count; i += 64 / (int64_t)sizeof(T)) __builtin_prefetch(from + i);
+}
+
 // Calls work(first, how many as a constant) for 0 .. count - 1 in groups of at most four.
 template <typename Work>
 inline void in_fours(int64_t count, Work work) {
@@ -95,6 +101,7 @@ void attend(T* out, const T* query, int64_t query_stride, float scale, const T* 
     for (int64_t start = 0; start < length; start += LANES)
       for (int64_t head = 0; head < kv_heads; head++) {
         const T* page = keys + (table[start / LANES] * kv_heads + head) * width * LANES;
+        fetch(page + 2 * width * LANES, width * LANES);
         in_fours(shared, [&](int64_t first, auto queries) {
           int64_t r = head * shared + first;
           score<queries()>(scores + r * room + start, room, scaled + r * width, page, width);
@@ -105,6 +112,7 @@ void attend(T* out, const T* query, int64_t query_stride, float scale, const T* 
     for (int64_t start = 0; start < length; start += LANES)
       for (int64_t head = 0; head < kv_heads; head++) {
         const T* page = values + (table[start / LANES] * kv_heads + head) * LANES * value_width;
+        fetch(page + 2 * LANES * value_width, LANES * value_width);
         int64_t count = length - start < LANES ? length - start : LANES;
         in_fours(shared, [&](int64_t first, auto queries) {
           int64_t r = head * shared + first, c = 0;

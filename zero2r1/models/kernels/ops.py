@@ -205,7 +205,8 @@ class Kernels:
         kv_heads, value_width = values.shape[1], values.shape[3]
         assert value_width % LANES == 0
         out = query.new_empty(rows, heads, value_width)
-        room, threads = -(-longest // LANES) * LANES, _threads(rows)
+        room = -(-longest // LANES) * LANES
+        threads = min(rows, _threads(rows * room // LANES))  # a page is work for a thread as a row is elsewhere
         scratch = torch.empty(threads, heads * (room + width + value_width))
         run = self._functions["attend", query.dtype]
         run(

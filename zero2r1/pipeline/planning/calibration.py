@@ -1,21 +1,22 @@
 """What this machine does in a second: matrix products, memory, hashing, and the recipe's own network on random weights.
 
-The network is run through the package's own decoding loop and learner at a few sizes; straight lines through the
-readings give every other size. A network too large to be run whole is read at two depths and extended in a straight
+The network is run through the package's own decoding loop and learner at a few sizes (`probes`); straight lines through
+the readings give every other size. A network too large to be run whole is read at two depths and extended in a straight
 line over its layers.
 
 What it does not do: load weights. It is as noisy as the machine; nothing else should run beside it.
 """
 
 import hashlib
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import median
-from typing import Any
 
-from zero2r1.pipeline.planning.shapes import Shape, build
+from zero2r1.learner.config import LearnerConfig
+from zero2r1.pipeline.planning.memory import Running, weight_bytes
+from zero2r1.pipeline.planning.probes import Sizes, probe_lengths, probe_settings, read, timed
+from zero2r1.pipeline.planning.shapes import Shape
 from zero2r1.pipeline.planning.timing import attention_flops
+from zero2r1.policy.config import EngineConfig
 
 WHOLE_FLOPS = 2.5e10
 """Operations of one pass up to which the whole network is read. Ours: under half a second on a laptop core."""
@@ -23,12 +24,10 @@ DEPTHS = (1, 5)
 """Layers of the two networks read in place of a larger one. Ours."""
 LARGE_TOKENS = (256, 1024)
 """Tokens of the two passes of a larger network. Ours: matrix products reach their rate from a few hundred rows on."""
-STEPS = (2, 10)
-"""New tokens of the two decoding runs whose difference is timed. Ours."""
-SPREAD = (1.0, 0.7, 1.3, 0.85, 1.15)
-"""Lengths of the rows that are read, as shares of the mean. Ours."""
 LONGEST_PROBE = 1024
 """Longest sequence that is read, in tokens. Ours: seconds."""
+MOST_PROMPTS = 16
+"""Different prompts that are read at most. Ours: seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,20 +46,45 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """What a stage does most of, in the middle of its sizes."""
+
+    prompt: int
+    """Tokens of a prompt."""
+    response: int
+    """Tokens of an answer."""
+    samples: int
+    """Answers of a prompt."""
+    slots: int
+    """Answers decoded at a time."""
+    row: int
+    """Tokens of a sequence that is learned."""
+    micro_tokens: int
+    """Tokens of a pass that learns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Calibrated:
     """Speed by readings; times are a straight line in live sequences, cached tokens, tokens and passes."""
 
     shape: Shape
     machine: Machine
+    running: Running
     decode: tuple[float, float, float]
     """Seconds of a step, of a live sequence, of a live sequence and cached token."""
+    prefill: tuple[float, float]
+    """Seconds of a piece of prompts, of a token."""
+    answer: float
+    layout: float
     forward: tuple[float, float]
     """Seconds of a pass without gradient, of a token."""
     learn: tuple[float, float]
     """The same with gradient."""
     apply: float
+    width: int
+    """Tokens of the longest prompts that were read."""
     length: int
-    """Tokens of the sequences that were read."""
+    """Tokens of the sequences that were learned."""
     weights: int
     """Bytes of the weights."""
 
@@ -69,13 +93,25 @@ class Calibrated:
         step, sequence, cached = self.decode
         return step + live * (sequence + cached * width)
 
+    def prefill_s(self, tokens: float | int, length: float | int, chunks: int) -> float:
+        """See `timing.Speed`."""
+        return chunks * self.prefill[0] + tokens * self.prefill[1] + self._longer(tokens, length - self.width)
+
+    def answer_s(self) -> float:
+        """See `timing.Speed`."""
+        return self.answer
+
+    def layout_s(self) -> float:
+        """See `timing.Speed`."""
+        return self.layout
+
     def forward_s(self, tokens: float | int, length: float | int) -> float:
         """See `timing.Speed`."""
-        return self.forward[0] + tokens * self.forward[1] + self._longer(tokens, length)
+        return self.forward[0] + tokens * self.forward[1] + self._longer(tokens, length - self.length)
 
     def learn_s(self, tokens: float | int, length: float | int, passes: int) -> float:
         """See `timing.Speed`."""
-        return passes * self.learn[0] + tokens * self.learn[1] + 3 * self._longer(tokens, length)
+        return passes * self.learn[0] + tokens * self.learn[1] + 3 * self._longer(tokens, length - self.length)
 
     def apply_s(self) -> float:
         """See `timing.Speed`."""
@@ -85,8 +121,8 @@ class Calibrated:
         """See `timing.Speed`."""
         return self.weights / self.machine.hashing
 
-    def _longer(self, tokens: float | int, length: float | int) -> float:
-        return attention_flops(self.shape, tokens, max(0.0, length - self.length)) / self.machine.flops
+    def _longer(self, tokens: float | int, more: float | int) -> float:
+        return attention_flops(self.shape, tokens, max(0.0, more)) / self.machine.flops
 
 
 def line(x1: float | int, y1: float | int, x2: float | int, y2: float | int) -> tuple[float, float]:
@@ -153,135 +189,45 @@ def resident_bytes() -> int:
     return pages * resource.getpagesize()
 
 
-def timed(call: Callable[[], object], *, repeats: int) -> float:
-    """Median seconds of a call, after one call that is not counted."""
-    call()
-    seconds = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - began)
-    return median(seconds)
-
-
 def read_network(
-    shape: Shape, machine: Machine, *, prompt: int, response: int, slots: int, row: int, micro_tokens: int, dtype: str
+    shape: Shape, machine: Machine, probe: Probe, *, learner: LearnerConfig, engine: EngineConfig
 ) -> Calibrated:
-    """Runs the network on random weights.
-
-    Args:
-        prompt, response: tokens of a prompt and an answer; `slots` answers are decoded at a time.
-        row: tokens of a sequence that is learned, in passes of `micro_tokens`.
-    """
-    sizes = (max(64, min(micro_tokens, 4096) // 4), min(micro_tokens, 4096))
-    length = max(2, min(row, LONGEST_PROBE))
-    width = max(prompt + 16, min(prompt + response, LONGEST_PROBE))
-    is_whole = 6 * shape.parameters * sizes[1] <= WHOLE_FLOPS or shape.layers <= DEPTHS[1]
-    settings: dict[str, Any] = {"length": length, "slots": slots, "narrow": prompt, "wide": width, "dtype": dtype}
+    """Runs the network on random weights, with the stage's own settings of learner and engine."""
+    micro = min(probe.micro_tokens, 4096)
+    passes = (max(64, micro // 4), micro)
+    width = max(probe.prompt + 16, min(probe.prompt + probe.response, LONGEST_PROBE))
+    is_whole = 6 * shape.parameters * micro <= WHOLE_FLOPS or shape.layers <= DEPTHS[1]
+    sizes = Sizes(
+        passes=passes if is_whole else LARGE_TOKENS,
+        length=max(2, min(probe.row, LONGEST_PROBE)),
+        slots=probe.slots,
+        narrow=probe.prompt,
+        wide=width,
+        prompts=max(1, min(-(-probe.slots // probe.samples), MOST_PROMPTS, engine.prefill_tokens // width)),
+    )
+    settings = probe_settings(learner)
     if is_whole:
-        readings = _readings(shape, shape.layers, sizes=sizes, **settings)
+        readings, running = read(shape, shape.layers, sizes, settings, engine)
     else:
-        sizes = LARGE_TOKENS
-        shallow, deep = (_readings(shape, depth, sizes=sizes, **settings) for depth in DEPTHS)
+        (shallow, running), (deep, _) = (read(shape, depth, sizes, settings, engine) for depth in DEPTHS)
         readings = deeper(shallow, deep, shape.layers)
-    few = max(1, slots // 4)
-    rows = [sum(probe_lengths(size, length)) for size in sizes]
+    rows = [sum(probe_lengths(size, sizes.length)) for size in sizes.passes]
+    read_tokens = [sizes.prompts * (size - 1) for size in (sizes.narrow, sizes.wide)]
     return Calibrated(
         shape=shape,
         machine=machine,
+        running=running,
         decode=plane(
-            (few, width), (slots, prompt), (slots, width),
+            (sizes.few, width), (sizes.slots, sizes.narrow), (sizes.slots, width),
             times=(readings["few"], readings["narrow"], readings["wide"]),
         ),
+        prefill=line(read_tokens[0], readings["prefill_narrow"], read_tokens[1], readings["prefill_wide"]),
+        answer=readings["answer"],
+        layout=readings["layout"],
         forward=line(rows[0], readings["forward_small"], rows[1], readings["forward_large"]),
         learn=line(rows[0], readings["learn_small"], rows[1], readings["learn_large"]),
         apply=readings["apply"],
-        length=length,
-        weights=shape.parameters * (2 if dtype == "bfloat16" else 4),
+        width=width,
+        length=sizes.length,
+        weights=weight_bytes(shape.parameters, learner.compute_dtype),
     )  # fmt: skip
-
-
-def _readings(
-    shape: Shape, layers: int, *, sizes: tuple[int, int], length: int, slots: int, narrow: int, wide: int, dtype: str
-) -> dict[str, float]:
-    """Seconds by name of a network of so many layers."""
-    from zero2r1.learner.config import LearnerConfig
-    from zero2r1.learner.learner import Learner
-
-    config = {name: value for name, value in shape.config.items() if name != "layer_types"}
-    config |= {"num_hidden_layers": layers, "max_position_embeddings": max(shape.positions or 0, wide + 2 * STEPS[1])}
-    model = build(config, device="cpu")
-    model.eval()
-    settings = LearnerConfig(lr=1e-9, compute_dtype=dtype, micro_tokens=10**9)  # type: ignore[arg-type]
-    learner = Learner(model, settings, total_steps=1)
-    apply = _apply_s(learner)
-    found = {"apply": apply}
-    for name, size in zip(("small", "large"), sizes, strict=True):
-        batch = _batch(probe_lengths(size, length), shape.vocab)
-        found[f"learn_{name}"] = max(1e-9, timed(lambda batch=batch: _learn(learner, batch), repeats=2) - apply)  # type: ignore[misc]
-        found[f"forward_{name}"] = timed(lambda batch=batch: learner.logprobs(batch), repeats=2)  # type: ignore[misc]
-    for name, live, width in (("few", max(1, slots // 4), wide), ("narrow", slots, narrow), ("wide", slots, wide)):
-        found[name] = _decode_s(model, live, width)
-    return found
-
-
-def _apply_s(learner: Any) -> float:
-    import torch
-
-    def call() -> None:
-        for parameter in learner.model.parameters():
-            parameter.grad = torch.zeros_like(parameter)
-        learner.optimizer.collect()
-        norm = learner.optimizer.grad_norm()
-        learner.optimizer.apply(lr=1e-9, grad_clip=1.0, grad_norm=norm)
-        learner.optimizer.clear()
-
-    return timed(call, repeats=3)
-
-
-def _batch(lengths: Sequence[int], vocab: int) -> Any:
-    import torch
-
-    from zero2r1.learner.base import Batch, Row
-
-    rows = [
-        Row(
-            token_ids=torch.arange(length) % vocab,
-            loss_mask=torch.arange(length) > 0,
-            weights=torch.full((length,), 1.0 / sum(lengths)),
-        )
-        for length in lengths
-    ]
-    return Batch(rows=tuple(rows))
-
-
-def probe_lengths(tokens: int, length: int) -> list[int]:
-    """Lengths around `length` that add up to about `tokens`: real rows differ, and are gathered for it.
-
-    Ours: a spread of 30 %.
-    """
-    return [max(2, round(length * SPREAD[index % len(SPREAD)])) for index in range(max(1, tokens // length))]
-
-
-def _learn(learner: Any, batch: Any) -> None:
-    from zero2r1.sft.loss import cross_entropy
-
-    learner.step(batch, cross_entropy)
-
-
-def _decode_s(model: Any, live: int, width: int) -> float:
-    """Seconds of one step: the difference between a long and a short run of the package's decoding loop."""
-    from zero2r1.policy.base import Sampling
-    from zero2r1.policy.decoding import Decoding
-    from zero2r1.policy.scheduler import Job
-
-    prompt = [index % model.config.vocab_size for index in range(max(2, width))]
-
-    def run(steps: int) -> None:
-        jobs = [Job(group=0, sample=sample, key=sample) for sample in range(live)]
-        Decoding(
-            model, [prompt], jobs, sampling=Sampling(max_new_tokens=steps), eos_ids=(), decode=str, num_slots=live
-        ).run(lambda spoken: None)
-
-    short, long = (timed(lambda steps=steps: run(steps), repeats=3) for steps in STEPS)  # type: ignore[misc]
-    return max(1e-9, (long - short) / (STEPS[1] - STEPS[0]))

@@ -8,17 +8,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from zero2r1.learner.config import LearnerConfig
-from zero2r1.pipeline.planning import memory, storage
+from zero2r1.pipeline.planning import memory, sampling, storage
+from zero2r1.pipeline.planning.sampling import Site
 from zero2r1.pipeline.planning.shapes import Shape, adapter_parameters
 from zero2r1.pipeline.planning.texts import Texts
 from zero2r1.pipeline.planning.timing import Speed, decode_phase_s
 from zero2r1.pipeline.planning.workload import Sampled, Workload
+from zero2r1.policy.config import EngineConfig
 from zero2r1.stages.config import StageBase
-
-MAX_SLOTS, MAX_TOKENS_IN_CACHE = 128, 65_536
-"""The engine's defaults; a test holds that they are equal."""
-PREFILL_TOKENS = 2048
-"""Prompts are prefilled together up to so many tokens; a test holds that it is the engine's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,60 +59,93 @@ class StagePlan:
         return asdict(self) | {"seconds": self.seconds, "update_seconds": self.update_s}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """Where a stage would run."""
-
-    speed: Speed
-    runtime: int = 0
-    """Bytes the libraries take."""
-    budget: int | None = None
-    """Bytes of all devices together, when the cache may grow to fill them; None: the engine's own limits."""
-    devices: int = 1
-
-
 def plan_stage(name: str, stage: StageBase, shape: Shape, texts: Texts, work: Workload, site: Site) -> StagePlan:
     """Everything about one stage."""
-    learner = stage.learner
-    dtype = learner.compute_dtype
+    learner, engine = stage.learner, sampling.limits_of(stage.sampler, shape)
     sampled = [each for each in (work.rollout, work.heldout, work.traces, work.measured) if each is not None]
     main = sampled[0]
     row = round(work.row_tokens)
     # The learner packs rows up to micro_tokens; a longer row is a pass of its own. Each device holds its own pass.
     pass_tokens = site.devices * min(max(learner.micro_tokens, row), round(work.rows * work.row_tokens))
-    terms = memory.training_terms(shape, learner, pass_tokens=pass_tokens, has_reference=work.has_reference)
+    terms = memory.training_terms(
+        shape, learner, pass_tokens=pass_tokens, has_reference=work.has_reference, running=site.running
+    )
     terms["runtime"] = site.runtime
     terms["workspace"] = memory.WORKSPACE if site.budget is None else 0
-    slots = {each: _slots(each, work.prompt, texts, shape, dtype, terms, site) for each in sampled}
-    room = {each: slots[each] * cache_room(texts.longest, each.budget) for each in sampled}
-    held = max(sampled, key=lambda each: room[each])
-    if site.budget is not None:  # cache only what is spoken, not what is reserved
-        room[held] = round(slots[held] * (work.prompt + held.response))
-    terms["kv_cache"] = room[held] * memory.cache_bytes_per_token(shape, dtype)
-    terms["sampling_logits"] = memory.sampling_logits_bytes(max(slots.values()), shape.vocab)
-    needed = memory.peak(terms)
-    update = update_phases(work, site.speed, slots, document_s=texts.document_s, micro_tokens=learner.micro_tokens)
+    slots, held = sampling.slots_and_terms(stage, sampled, shape, texts, terms, site, work.prompt)
+    terms |= held
+    needed = memory.peak(terms, keeps_sampler=work.rollout is not None or stage.sampler.backend != "engine")
+    calls = Calls(speed=site.speed, engine=engine, text_s=texts.text_s, prompt=work.prompt)
+    update = update_phases(work, calls, slots, document_s=texts.document_s, micro_tokens=learner.micro_tokens)
     total = {phase: seconds * work.updates for phase, seconds in update.items()}
     for phase, each in (("traces", work.traces), ("evaluation", work.measured)):
         if each is not None:
-            total[phase] = each.calls * call_s(site.speed, each, slots[each], work.prompt)
+            total[phase] = each.calls * calls.whole_s(each, slots[each]) + site.speed.layout_s()
     return StagePlan(
         name=name, kind=str(getattr(stage, "kind", "")), model=shape.name, parameters=shape.parameters,
         active=shape.active, updates=work.updates, response=main.response, slots=slots[main], update=update,
         total=total, memory=terms, peak=needed, disk=_disk(stage, shape, texts, work),
-        notes=(*_notes(shape, texts, main, site, needed), *_of_adapters(shape, learner)),
+        notes=(
+            *_notes(shape, texts, main, site, needed),
+            *sampling.notes_of(stage, main, shape, texts),
+            *_of_learner(shape, learner, terms),
+        ),
     )  # fmt: skip
 
 
-def update_phases(
-    work: Workload, speed: Speed, slots: Mapping[Sampled, int], *, document_s: float, micro_tokens: int
-) -> dict[str, float]:
-    """Seconds of one update by phase: prefill, decode, hash, reference, update, held-out, data.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calls:
+    """How long the parts of a call of the sampler take. Ours: the order of work in `policy/engine.py`."""
 
-    A rollout's sampling counts for each of its updates in equal parts. Before each call of the sampler and after each
-    rollout the weights are hashed.
+    speed: Speed
+    engine: EngineConfig
+    text_s: float
+    """Seconds to turn one token of an answer into text."""
+    prompt: float
+    """Mean tokens of a prompt."""
+
+    def prefill_s(self, sampled: Sampled, slots: int) -> float:
+        """Seconds to read each prompt once, all but its last token, at most `prefill_tokens` at a time."""
+        tokens = sampled.prompts * (self.prompt - 1)
+        chunks = num_chunks(tokens, sampled.answers, slots, self.engine.prefill_tokens)
+        return self.speed.prefill_s(tokens, self.prompt, chunks)
+
+    def decode_s(self, lengths: Sequence[int], slots: int) -> float:
+        """Seconds of all decoding steps."""
+        return decode_phase_s(self.speed, lengths, slots, self.prompt)
+
+    def answers_s(self, lengths: Sequence[int]) -> float:
+        """Seconds to let answers in and hand them over as texts."""
+        return len(lengths) * self.speed.answer_s() + sum(lengths) * self.text_s
+
+    def hash_s(self) -> float:
+        """Seconds to see that the weights are still the same."""
+        return self.speed.hash_s() if self.engine.recompute_hash else 0.0
+
+    def whole_s(self, sampled: Sampled, slots: int) -> float:
+        """Seconds of one call over weights that are laid out."""
+        lengths = [sampled.response] * sampled.answers
+        return self.hash_s() + self.prefill_s(sampled, slots) + self.decode_s(lengths, slots) + self.answers_s(lengths)
+
+
+def num_chunks(tokens: float | int, answers: int, slots: int, at_once: int) -> int:
+    """max(ceil(tokens / at_once), ceil(answers / slots)) passes that read prompts.
+
+    Ours: answers that wait for a slot have their prompts read when one is free.
+    """
+    return max(-(-round(tokens) // at_once), -(-answers // slots), 1)
+
+
+def update_phases(
+    work: Workload, calls: Calls, slots: Mapping[Sampled, int], *, document_s: float, micro_tokens: int
+) -> dict[str, float]:
+    """Seconds of one update by phase: layout, prefill, decode, answers, hash, reference, update, held-out, data.
+
+    A rollout's sampling counts for each of its updates in equal parts. After each rollout the weights are hashed, and
+    before each call of the sampler where the engine is asked to.
     Ours: the order of work in `rl/grpo.py`, `stages/monitoring.py` and `stages/pretrain.py`.
     """
+    speed = calls.speed
     tokens = work.rows * work.row_tokens
     passes = num_passes(work.rows, work.row_tokens, micro_tokens)
     update = {"update": speed.learn_s(tokens, work.row_tokens, passes) + speed.apply_s()}
@@ -125,48 +155,20 @@ def update_phases(
         update["data"] = work.rows * document_s
     if work.rollout is not None:
         share = work.rollout.calls / work.updates
-        update["prefill"] = share * prefill_s(speed, work.rollout.prompts, work.prompt)
         lengths = [work.rollout.response] * work.rollout.answers
-        update["decode"] = share * decode_phase_s(speed, lengths, slots[work.rollout], work.prompt)
-        update["hash"] = share * 2 * speed.hash_s()
+        update["layout"] = share * speed.layout_s()
+        update["prefill"] = share * calls.prefill_s(work.rollout, slots[work.rollout])
+        update["decode"] = share * calls.decode_s(lengths, slots[work.rollout])
+        update["answers"] = share * calls.answers_s(lengths)
+        update["hash"] = share * (speed.hash_s() + calls.hash_s())
     if work.heldout is not None:
-        share = work.heldout.calls / work.updates
-        update["heldout"] = share * call_s(speed, work.heldout, slots[work.heldout], work.prompt)
+        update["heldout"] = work.heldout.calls / work.updates * calls.whole_s(work.heldout, slots[work.heldout])
     return update
 
 
 def num_passes(rows: int, row_tokens: float | int, micro_tokens: int) -> int:
     """ceil(rows / max(1, floor(micro_tokens / row_tokens))): whole rows are packed. Ours: as `models/packing.py`."""
     return -(-rows // max(1, int(micro_tokens // row_tokens)))
-
-
-def prefill_s(speed: Speed, prompts: int, prompt: float | int) -> float:
-    """Seconds to read all prompts, each once, in chunks of at most 2,048 tokens. Ours: as `policy/decoding.py`."""
-    chunks = max(1, round(prompts * prompt / PREFILL_TOKENS))
-    return chunks * speed.forward_s(prompts * prompt / chunks, prompt)
-
-
-def call_s(speed: Speed, sampled: Sampled, slots: int, prompt: float | int) -> float:
-    """Seconds of one call of the sampler: hash, prefill, decode. Ours: as `policy/engine.py`."""
-    lengths = [sampled.response] * sampled.answers
-    return speed.hash_s() + prefill_s(speed, sampled.prompts, prompt) + decode_phase_s(speed, lengths, slots, prompt)
-
-
-def cache_room(prompt: int, budget: int) -> int:
-    """ceil((prompt + budget - 1) / 8) * 8 tokens a slot reserves. Ours: as `policy/cache.py`."""
-    return -(-(prompt + budget - 1) // 8) * 8
-
-
-def _slots(
-    sampled: Sampled, prompt: float, texts: Texts, shape: Shape, dtype: str, terms: Mapping[str, int], site: Site
-) -> int:
-    """Answers decoded at a time: the engine's limits here, what fits into the memory on accelerators."""
-    if site.budget is None:
-        return max(1, min(MAX_SLOTS, sampled.answers, MAX_TOKENS_IN_CACHE // (texts.longest + sampled.budget)))
-    free = site.budget - sum(terms[name] for name in ("weights", "optimizer", "reference"))
-    one = (prompt + sampled.response) * memory.cache_bytes_per_token(shape, dtype)
-    one += memory.sampling_logits_bytes(1, shape.vocab)
-    return max(1, min(sampled.answers, int(0.9 * free // one)))
 
 
 def _disk(stage: StageBase, shape: Shape, texts: Texts, work: Workload) -> dict[str, int]:
@@ -201,16 +203,19 @@ def _notes(shape: Shape, texts: Texts, main: Sampled, site: Site, needed: int) -
         notes.append("its tokenizer is not here: a token is taken to be four bytes")
     if shape.positions is not None and texts.longest + main.budget > shape.positions:
         notes.append(f"prompt and budget need {texts.longest + main.budget} positions, the model has {shape.positions}")
-    if site.budget is None and texts.longest + main.budget > MAX_TOKENS_IN_CACHE:
-        notes.append(f"one answer needs more than the engine's {MAX_TOKENS_IN_CACHE} tokens of cache: it would refuse")
     return tuple(notes)
 
 
-def _of_adapters(shape: Shape, learner: LearnerConfig) -> tuple[str, ...]:
-    if learner.lora is None:
-        return ()
-    trained = adapter_parameters(shape, learner.lora)[0]
-    return (f"{trained:,} parameters of adapters are trained; the time is that of training all {shape.parameters:,}",)
+def _of_learner(shape: Shape, learner: LearnerConfig, terms: Mapping[str, int]) -> tuple[str, ...]:
+    notes = []
+    if learner.lora is not None:
+        trained = adapter_parameters(shape, learner.lora)[0]
+        notes.append(
+            f"{trained:,} parameters of adapters are trained; the time is that of training all {shape.parameters:,}"
+        )
+    if terms["host"]:
+        notes.append(f"{terms['host'] / 2**30:.1f} GiB of the hosts' memory hold the optimizer; its way is not timed")
+    return tuple(notes)
 
 
 Again = Callable[[Mapping[str, Any]], float]

@@ -19,11 +19,11 @@ from typing import Any
 
 from zero2r1.core.metrics import read
 from zero2r1.core.run import RunFolder
-from zero2r1.pipeline.planning.calibration import probe_lengths, resident_bytes
-from zero2r1.pipeline.planning.estimate import Site, StagePlan, plan_stage, prefill_s
+from zero2r1.pipeline.planning.calibration import resident_bytes
+from zero2r1.pipeline.planning.estimate import Calls, StagePlan, plan_stage
 from zero2r1.pipeline.planning.planner import Workshop
-from zero2r1.pipeline.planning.texts import Texts
-from zero2r1.pipeline.planning.timing import decode_phase_s
+from zero2r1.pipeline.planning.probes import probe_lengths
+from zero2r1.pipeline.planning.sampling import limits_of
 from zero2r1.pipeline.planning.workload import Workload
 from zero2r1.recipes import Recipe
 from zero2r1.stages.config import ModelConfig, PretrainStage, ReasoningRLStage, StageBase, ZeroRLStage
@@ -84,7 +84,9 @@ def measure(recipe: Recipe, shop: Workshop, stages: Sequence[StagePlan], folder:
         elif isinstance(stage, ZeroRLStage | ReasoningRLStage):
             source = _source(recipe, shop, planned.name, folder)
             rows, lengths = _reinforce(recipe, stage, source, run, planned.name, updates)
-            found += _sampling(planned.name, work, texts, site, planned, rows, lengths)
+            engine = limits_of(stage.sampler, shape)
+            calls = Calls(speed=site.speed, engine=engine, text_s=texts.text_s, prompt=work.prompt)
+            found.append(_sampling(planned, work, calls, rows, lengths))
             heard = [length for each in lengths for length in each]
             mean = sum(heard) / len(heard)
             work = replace(work, row_tokens=work.prompt + mean)
@@ -92,7 +94,8 @@ def measure(recipe: Recipe, shop: Workshop, stages: Sequence[StagePlan], folder:
             rows = _fine_tune(recipe, shop, stage, planned.name, work, run, updates)
         site = replace(site, runtime=before)
         again = plan_stage(planned.name, stage, shape, texts, work, site)
-        found += _learning(again, rows, [row for row in found if row.stage == planned.name])
+        sampled = [row for row in found if row.stage == planned.name]
+        found += _learning(again, rows, sampled, hashes=1 + limits_of(stage.sampler, shape).recompute_hash)
         found.append(Compared(stage=planned.name, what="memory", predicted=again.peak, measured=_peak()))
     return found
 
@@ -188,22 +191,22 @@ def _timings(context: Context) -> list[dict[str, float]]:
 
 
 def _sampling(
-    name: str, work: Workload, texts: Texts, site: Site, planned: StagePlan, rows: list[dict[str, float]],
-    lengths: list[list[int]],
-) -> list[Compared]:  # fmt: skip
+    planned: StagePlan, work: Workload, calls: Calls, rows: list[dict[str, float]], lengths: list[list[int]]
+) -> Compared:
     assert work.rollout is not None
-    speed = site.speed
-    fixed = prefill_s(speed, work.rollout.prompts, work.prompt) + speed.hash_s()
-    each = [fixed + decode_phase_s(speed, heard, planned.slots, texts.longest) for heard in lengths]
+    fixed = calls.prefill_s(work.rollout, planned.slots) + calls.hash_s() + calls.speed.layout_s()
+    each = [fixed + calls.decode_s(heard, planned.slots) + calls.answers_s(heard) for heard in lengths]
     share = work.rollout.calls / work.updates
     heard = [row["time/rollout"] for row in rows if row["time/rollout"] > 0]
-    return [Compared(stage=name, what="rollout", predicted=share * median(each), measured=share * median(heard))]
+    return Compared(stage=planned.name, what="rollout", predicted=share * median(each), measured=share * median(heard))
 
 
-def _learning(planned: StagePlan, rows: list[dict[str, float]], sampled: list[Compared]) -> list[Compared]:
-    """The rest of an update and the whole of it."""
+def _learning(
+    planned: StagePlan, rows: list[dict[str, float]], sampled: list[Compared], *, hashes: int
+) -> list[Compared]:
+    """The rest of an update and the whole of it. Of the `hashes` of a rollout the last is taken after the update."""
     train = sum(planned.update.get(phase, 0.0) for phase in ("update", "reference", "data"))
-    train += planned.update.get("hash", 0.0) / 2
+    train += planned.update.get("hash", 0.0) / hashes
     seconds = median(row.get("time/train", row["time/update"]) + row.get("time/reward", 0.0) for row in rows)
     rollout = sum(row.predicted for row in sampled)
     whole = seconds + sum(row.measured for row in sampled)

@@ -10,20 +10,14 @@ from typing import Any
 
 from zero2r1.core.errors import ConfigError, ModelError
 from zero2r1.pipeline.planning import cost, shapes
-from zero2r1.pipeline.planning.calibration import Calibrated, Machine, read_machine, read_network
-from zero2r1.pipeline.planning.estimate import (
-    MAX_SLOTS,
-    MAX_TOKENS_IN_CACHE,
-    Site,
-    StagePlan,
-    biggest_lever,
-    plan_stage,
-    pulled,
-)
+from zero2r1.pipeline.planning.calibration import Calibrated, Machine, Probe, read_machine, read_network
+from zero2r1.pipeline.planning.estimate import StagePlan, biggest_lever, plan_stage, pulled
 from zero2r1.pipeline.planning.hardware import Cluster
+from zero2r1.pipeline.planning.probes import probe_settings
+from zero2r1.pipeline.planning.sampling import Site, engine_slots, limits_of
 from zero2r1.pipeline.planning.shapes import Shape
 from zero2r1.pipeline.planning.texts import Texts, texts_of, tokenizer_of_tiny
-from zero2r1.pipeline.planning.timing import Roofline, Speed
+from zero2r1.pipeline.planning.timing import Roofline
 from zero2r1.pipeline.planning.workload import Workload, of_stage
 from zero2r1.recipes import Recipe
 from zero2r1.stages.config import ModelConfig, PretrainStage, StageBase
@@ -80,7 +74,7 @@ class Workshop:
     machine: Machine | None = None
     tokenizers: dict[str, Any] = field(default_factory=dict)
     shapes: dict[str, Shape] = field(default_factory=dict)
-    speeds: dict[tuple[str, ...], Speed] = field(default_factory=dict)
+    speeds: dict[tuple[str, ...], Calibrated] = field(default_factory=dict)
 
     def model_of(self, name: str) -> tuple[ModelConfig, StageBase]:
         """The model a stage starts from, and the stage whose corpus made its tokenizer (or the stage itself)."""
@@ -129,24 +123,28 @@ class Workshop:
 
     def site(self, stage: StageBase, shape: Shape, texts: Texts, work: Workload) -> Site:
         """Where a stage would run; for this machine its network is read."""
-        dtype = stage.learner.compute_dtype
+        learner, engine = stage.learner, stage.sampler.engine
         if self.cluster is not None:
             budget = self.cluster.count * self.cluster.device.memory
-            speed: Speed = Roofline(shape=shape, cluster=self.cluster, dtype=dtype)
+            speed = Roofline(
+                shape=shape, cluster=self.cluster, dtype=learner.compute_dtype,
+                recomputes=learner.activation_checkpointing,
+            )  # fmt: skip
             return Site(speed=speed, budget=budget, devices=self.cluster.count)
         if self.machine is None:
             self.machine = read_machine()
         sampled = work.rollout or work.traces or work.measured
-        slots = max(1, min(MAX_SLOTS, sampled.answers, MAX_TOKENS_IN_CACHE // (texts.longest + sampled.budget)))
-        row, micro = round(work.row_tokens), stage.learner.micro_tokens
         # One reading a network: rows of another length only differ in attention, which `Calibrated` adds.
-        key = (shape.name, str(shape.parameters), str(micro), dtype)
+        key = (shape.name, str(shape.parameters), str(learner.micro_tokens), str(probe_settings(learner)), str(engine))
         if key not in self.speeds:
-            self.speeds[key] = read_network(
-                shape, self.machine, prompt=round(texts.prompt), response=sampled.response, slots=slots, row=row,
-                micro_tokens=micro, dtype=dtype,
+            probe = Probe(
+                prompt=round(texts.prompt), response=sampled.response, samples=sampled.samples,
+                slots=engine_slots(sampled, texts.longest, limits_of(stage.sampler, shape)),
+                row=round(work.row_tokens), micro_tokens=learner.micro_tokens,
             )  # fmt: skip
-        return Site(speed=self.speeds[key], runtime=self.machine.runtime)
+            self.speeds[key] = read_network(shape, self.machine, probe, learner=learner, engine=engine)
+        known = self.speeds[key]
+        return Site(speed=known, running=known.running, runtime=self.machine.runtime)
 
     def look(self, name: str, made: Mapping[str, tuple[int, int]]) -> tuple[StageBase, Shape, Texts, Workload, Site]:
         """Everything that the plan of a stage is worked out from."""

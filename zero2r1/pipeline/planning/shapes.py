@@ -18,6 +18,8 @@ from zero2r1.models.config import TinyConfig
 
 NOT_SHAPE = ("auto_map", "quantization_config", "transformers_version", "torch_dtype", "dtype")
 """Entries of a config.json that say nothing about shapes; the first would ask for foreign code."""
+JOINED = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
+"""Last part of the name of a layer that shares its input with others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +47,25 @@ class Shape:
     positions: int | None
     has_qk_norm: bool
     """True where queries and keys are normalised per head."""
-    linear: tuple[tuple[str, int], ...]
-    """Full name and inputs + outputs of every linear layer but the output layer: where adapters can go."""
+    linear: tuple[tuple[str, int, int], ...]
+    """Full name, inputs and outputs of every linear layer but the output layer."""
     config: Mapping[str, Any]
     """The config as plain data, to build the network again."""
+
+    @property
+    def matrices(self) -> int:
+        """Numbers in the weights of all linear layers but the output layer."""
+        return sum(inputs * outputs for _, inputs, outputs in self.linear)
+
+    @property
+    def joined(self) -> int:
+        """Numbers of those that `models/fused.py` joins: query, key and value, and gate and up."""
+        return sum(inputs * outputs for name, inputs, outputs in self.linear if name.endswith(JOINED))
+
+    @property
+    def table(self) -> int:
+        """V * E, numbers of the embedding, and of the output layer."""
+        return self.vocab * self.hidden
 
 
 def read_config(file: Path) -> dict[str, Any]:
@@ -175,12 +192,12 @@ def shape_of(config: Mapping[str, Any], name: str) -> Shape:
     )
 
 
-def _linear(model: Any) -> tuple[tuple[str, int], ...]:
+def _linear(model: Any) -> tuple[tuple[str, int, int], ...]:
     from torch import nn
 
     head = model.get_output_embeddings()
     layers = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.Linear)]
-    return tuple((name, layer.in_features + layer.out_features) for name, layer in layers if layer is not head)
+    return tuple((name, layer.in_features, layer.out_features) for name, layer in layers if layer is not head)
 
 
 def adapter_parameters(shape: Shape, lora: LoraConfig) -> tuple[int, int]:
@@ -188,7 +205,7 @@ def adapter_parameters(shape: Shape, lora: LoraConfig) -> tuple[int, int]:
 
     Source: LoRA (Hu et al., 2021), section 4.1: A [rank, inputs] and B [outputs, rank].
     """
-    widths = dict(shape.linear)
+    widths = {name: inputs + outputs for name, inputs, outputs in shape.linear}
     chosen = lora.chosen(widths)
     return lora.rank * sum(widths[name] for name in chosen), 2 * len(chosen)
 

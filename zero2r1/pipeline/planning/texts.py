@@ -45,6 +45,8 @@ class Texts:
     """Mean tokens of a pretraining document."""
     document_s: float = 0.0
     """Seconds to make and encode one document."""
+    text_s: float = 0.0
+    """Seconds to turn one token of an answer into text."""
 
 
 def tokenizer_of_tiny(stage: StageBase, shape: TinyConfig, corpus: CorpusConfig, count: int, seed: int) -> Any:
@@ -66,7 +68,8 @@ def texts_of(stage: StageBase, tokenizer: Any | None, *, seed: int, keep_templat
 
     if not keep_template:
         set_template(tokenizer, dialect_of(stage))
-    sizes = [len(encoded) for encoded in encode(prompts, tokenizer)]
+    encoded = encode(prompts, tokenizer)
+    sizes = [len(token_ids) for token_ids in encoded]
     document, seconds = 0.0, 0.0
     if isinstance(stage, PretrainStage):
         document, seconds = _documents(stage, tokenizer, seed)
@@ -77,6 +80,7 @@ def texts_of(stage: StageBase, tokenizer: Any | None, *, seed: int, keep_templat
         longest=max(sizes),
         document=document,
         document_s=seconds,
+        text_s=_text_s(encoded, tokenizer),
     )
 
 
@@ -106,6 +110,15 @@ def saved_bytes(tokenizer: Any) -> int:
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
         return sum(path.stat().st_size for path in Path(folder).iterdir())
+
+
+def _text_s(encoded: Sequence[Sequence[int]], tokenizer: Any) -> float:
+    """Seconds a token to decode these as the engine decodes answers."""
+    tokenizer.decode(list(encoded[0]))
+    began = time.perf_counter()
+    for token_ids in encoded:
+        tokenizer.decode(list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    return (time.perf_counter() - began) / sum(map(len, encoded))
 
 
 def _documents(stage: PretrainStage, tokenizer: Any, seed: int) -> tuple[float, float]:

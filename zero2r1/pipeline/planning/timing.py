@@ -33,8 +33,20 @@ class Speed(Protocol):
         """Seconds of one decoding step of `live` sequences that look at `width` cached tokens."""
         ...
 
+    def prefill_s(self, tokens: float | int, length: float | int, chunks: int) -> float:
+        """Seconds to read `tokens` tokens of prompts of `length` into the cache, in `chunks` passes."""
+        ...
+
+    def answer_s(self) -> float:
+        """Seconds that an answer costs the sampler once: to be let in, to get its pages, to be handed over."""
+        ...
+
+    def layout_s(self) -> float:
+        """Seconds to lay the weights out for the sampler after they changed."""
+        ...
+
     def forward_s(self, tokens: float | int, length: float | int) -> float:
-        """Seconds of a pass without gradient over `tokens` tokens in sequences of `length`."""
+        """Seconds of a pass without gradient over `tokens` tokens in sequences of `length`, with log-probabilities."""
         ...
 
     def learn_s(self, tokens: float | int, length: float | int, passes: int) -> float:
@@ -131,6 +143,8 @@ class Roofline:
     shape: Shape
     cluster: Cluster
     dtype: str
+    recomputes: bool = False
+    """Activation checkpointing: learning runs each layer forward twice."""
 
     @property
     def group(self) -> int:
@@ -156,6 +170,18 @@ class Roofline:
             bandwidth=self.group * device.bandwidth * BANDWIDTH_EFFICIENCY,
         )
 
+    def prefill_s(self, tokens: float | int, length: float | int, chunks: int) -> float:
+        """Bound by operations, however it is cut."""
+        return self.forward_s(tokens, length)
+
+    def answer_s(self) -> float:
+        """Taken as 0: it is the host's time, which can pass while devices compute."""
+        return 0.0
+
+    def layout_s(self) -> float:
+        """0: nothing is laid out anew on an accelerator."""
+        return 0.0
+
     def forward_s(self, tokens: float | int, length: float | int) -> float:
         """Bound by operations."""
         flops = forward_flops(self.shape.active, tokens) + attention_flops(self.shape, tokens, length)
@@ -163,7 +189,7 @@ class Roofline:
 
     def learn_s(self, tokens: float | int, length: float | int, passes: int) -> float:
         """Bound by operations, however it is cut into passes."""
-        flops = learning_flops(self.shape, tokens, length)
+        flops = learning_flops(self.shape, tokens, length) * (4 / 3 if self.recomputes else 1)
         return flops / (self.cluster.count * self.cluster.device.flops * TRAINING_EFFICIENCY)
 
     def apply_s(self) -> float:
