@@ -40,7 +40,7 @@ def test_a_young_stage_is_not_judged():
         ("Z314", {"grad_norm": 50.0}),
         ("Z315", {"reward__format__mean": 1.0, "reward__accuracy__mean": 0.0}),
         ("Z316", {"reward__language__mean": 0.4}),
-        ("Z317", {"gap__mean": 0.15}),
+        ("Z317", {"gap__mean": 0.06}),
         ("Z318", {"reward__error_frac": 0.2}),
         ("Z324", {"monitor__unconfirmed_frac": 0.1}),
         ("Z325", {"monitor__suspicious_frac": 0.05}),

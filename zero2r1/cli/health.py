@@ -74,7 +74,7 @@ RULES: tuple[tuple[str, str, Callable[[Rows], float | str | None]], ...] = (
     ("Z314", "large gradients (norm {:.1f})", above("grad_norm", 10.0)),
     ("Z315", "format reward {:.2f} without right answers", format_without_answers),
     ("Z316", "thinking language mixes (consistency {:.2f})", below("reward/language/mean", 0.8)),
-    ("Z317", "sampler and learner disagree (gap {:.2f} nats)", above("gap/mean", 0.1)),
+    ("Z317", "sampler and learner disagree (gap {:.3f} nats)", above("gap/mean", 0.05)),
     ("Z318", "{:.0%} of the samples could not be judged", above("reward/error_frac", 0.05)),
     ("Z322", "answers {:+.0%} longer in 50 updates, rewards flat", longer_without_gain),
     ("Z324", "a second verifier doubts {:.0%} of the answers it looked at", above("monitor/unconfirmed_frac", 0.02)),

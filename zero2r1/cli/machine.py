@@ -11,7 +11,7 @@ from zero2r1 import __version__
 NEEDED = {"torch": "2.11", "transformers": "5.16", "math-verify": "0.9", "jaxtyping": "0.3"}
 """Distributions and their least versions, as in pyproject.toml (a test compares)."""
 
-EXTRAS = {"gguf": "gguf", "parity": "trl"}
+EXTRAS = {"gguf": "gguf", "lora": "peft", "parity": "trl", "vllm": "vllm"}
 """Extra -> the module that tells whether it is installed."""
 
 DEMO_DISK_GIB = 1.0
