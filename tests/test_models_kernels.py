@@ -119,18 +119,6 @@ def test_the_gradients_are_those_of_autograd(kernels, dtype, rows):
         torch.testing.assert_close(have.double(), want, **near)
 
 
-@pytest.mark.parametrize("dtype", NEAR, ids=str)
-def test_turning_back_undoes_turning(kernels, dtype):
-    x, angles = numbers(9, 3, 64, dtype=dtype), numbers(9, 32, seed=1)
-    cosines, sines = angles.cos().repeat(1, 2), angles.sin().repeat(1, 2)
-    turned = kernels.rotate_heads(x, cosines, sines)
-    a, b = x.double().chunk(2, -1)
-    want = x.double() * cosines.double()[:, None] + torch.cat([-b, a], -1) * sines.double()[:, None]
-    near = {"rtol": 1e-5, "atol": 1e-5} if dtype is torch.float32 else {"rtol": 2e-2, "atol": 3e-2}
-    torch.testing.assert_close(turned.double(), want, **near)
-    torch.testing.assert_close(kernels.rotate_heads(turned, cosines, sines, backward=True).double(), x.double(), **near)
-
-
 def test_the_gradient_of_a_weight_does_not_depend_on_threads(kernels):
     x, weight, pull = numbers(400, 48), numbers(48, seed=1), numbers(400, 48, seed=2)
     alone = kernels.rms_norm_backward(pull, x, weight, eps=1e-5)

@@ -27,10 +27,6 @@
                                            int64_t size, int threads) {                                               \
     silu_mul_backward(dgate, dup, gradient, gate, up, size, threads);                                                 \
   }                                                                                                                   \
-  extern "C" void rotate_heads_##NAME(T* out, const T* x, int64_t stride, const float* cosines, const float* sines,   \
-                                      float sign, int64_t rows, int64_t heads, int64_t width, int threads) {          \
-    rotate_heads(out, x, stride, cosines, sines, sign, rows, heads, width, threads);                                  \
-  }                                                                                                                   \
   extern "C" void rotate_##NAME(T* qkv, const float* cosines, const float* sines, const T* query_norm, const T* key_norm,\
                                 int64_t rows, int64_t heads, int64_t kv_heads, int64_t width, float eps,              \
                                 int threads) {                                                                        \

@@ -80,25 +80,14 @@ void silu_mul_backward(T* dgate, T* dup, const T* gradient, const T* gate, const
   }
 }
 
-// One head turned: (a, b) -> (a cos - sign b sin, b cos + sign a sin).
+// One head turned: (a, b) -> (a cos - b sin, b cos + a sin).
 template <typename T>
-inline void turn(T* to, const T* from, const float* cosine, const float* sine, int64_t width, float sign) {
+inline void turn(T* to, const T* from, const float* cosine, const float* sine, int64_t width) {
   int64_t half = width / 2;
   for (int64_t i = 0; i < half; i += LANES) {
     Floats a = load(from + i), b = load(from + half + i);
-    store(to + i, a * load(cosine + i) - sign * b * load(sine + i));
-    store(to + half + i, b * load(cosine + half + i) + sign * a * load(sine + half + i));
-  }
-}
-
-// All heads of each row turned forward (sign 1) or, for the gradient, back (-1). Cosines are the same in both halves.
-template <typename T>
-void rotate_heads(T* out, const T* x, int64_t stride, const float* cosines, const float* sines, float sign, int64_t rows,
-                  int64_t heads, int64_t width, int threads) {
-  FOR_ROWS(row, rows, threads) {
-    for (int64_t head = 0; head < heads; head++)
-      turn(out + (row * heads + head) * width, x + row * stride + head * width, cosines + row * width,
-           sines + row * width, width, sign);
+    store(to + i, a * load(cosine + i) - b * load(sine + i));
+    store(to + half + i, b * load(cosine + half + i) + a * load(sine + half + i));
   }
 }
 
@@ -117,7 +106,7 @@ void rotate(T* qkv, const float* cosines, const float* sines, const T* query_nor
         float scale = 1.0f / std::sqrt(sum(squares) / width + eps);
         for (int64_t i = 0; i < width; i += LANES) store(at + i, load(at + i) * scale * load(norm + i));
       }
-      turn(at, at, cosines + row * width, sines + row * width, width, 1.0f);
+      turn(at, at, cosines + row * width, sines + row * width, width);
     }
   }
 }

@@ -49,7 +49,6 @@ class Kernels:
             "rms_norm_backward": [_Tensor] * 5 + [_Count] * 2 + [_Real, _Threads],
             "silu_mul": [_Tensor] * 3 + [_Count] * 3 + [_Threads],
             "silu_mul_backward": [_Tensor] * 5 + [_Count, _Threads],
-            "rotate_heads": [_Tensor] * 2 + [_Count] + [_Tensor] * 2 + [_Real] + [_Count] * 3 + [_Threads],
             "rotate": [_Tensor] * 5 + [_Count] * 4 + [_Real, _Threads],
             "put": [_Tensor] * 4 + [_Count] * 2 + [_Tensor, _Count, _Tensor] + [_Count] * 4 + [_Threads],
             "attend": [_Tensor, _Tensor, _Count, _Real, _Tensor, _Tensor, _Tensor, _Count, _Tensor]
@@ -108,27 +107,6 @@ class Kernels:
         run = self._functions["silu_mul_backward", gate.dtype]
         run(_at(dgate), _at(dup), _at(gradient), _at(gate), _at(up), gate.numel(), _threads(len(gate)))
         return dgate, dup
-
-    def rotate_heads(
-        self,
-        x: Float[Tensor, "n H D"],
-        cosines: Float32[Tensor, "n D"],
-        sines: Float32[Tensor, "n D"],
-        *,
-        backward: bool = False,
-    ) -> Float[Tensor, "n H D"]:
-        """Rotary positions, or the gradient with respect to what was rotated. D: multiple of 32; see `rotate`."""
-        _check(cosines, sines)
-        x = _rows(x)
-        rows, heads, width = x.shape
-        assert width % (2 * LANES) == 0
-        out = x.new_empty(x.shape)
-        run = self._functions["rotate_heads", x.dtype]
-        run(
-            _at(out), _at(x), x.stride(0), _at(cosines), _at(sines), -1.0 if backward else 1.0,
-            rows, heads, width, _threads(rows),
-        )  # fmt: skip
-        return out
 
     def rotate(
         self,
