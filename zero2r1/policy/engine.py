@@ -1,4 +1,7 @@
-"""The built-in sampler: continuous batching on the learner's own network, without a copy of its weights.
+"""The built-in sampler: continuous batching over the learner's own weights.
+
+On a CPU with a compiler the weights are laid out once more for compiled code (`network`); elsewhere they are shared
+with the learner in place.
 
 Life of a call: render the prompts, give each sample its key, let `decoding` run, decode the texts, attach lineage.
 Tokens depend on weights, prompt, sample index, sampling and address only; not on the number of slots, the order of the
