@@ -114,8 +114,8 @@ class Head:
         """Logits in float32, or in float64 for float64 `hidden`. The factors of the matrix product have its dtype.
 
         On a CPU the product of bfloat16 numbers is not rounded to bfloat16: a logit of 20 would be off by up to 1/16,
-        a good part of what a sampler and a learner in bfloat16 disagree about (docs/log.md). A float32 `weight` is then read as it
-        is, without a copy.
+        a good part of what a sampler and a learner in bfloat16 disagree about (docs/log.md). A float32 `weight` is
+        then read as it is, without a copy.
 
         `out` takes them, in their dtype and without a gradient; asking the system for memory of this size again and
         again costs a third of the time.
