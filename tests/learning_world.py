@@ -26,7 +26,8 @@ from zero2r1.learner.checkpoint import save_checkpoint
 from zero2r1.learner.config import LearnerConfig
 from zero2r1.learner.learner import Learner, snapshot
 from zero2r1.models.attention import PackedContext
-from zero2r1.models.forward import head_of, hidden_states
+from zero2r1.models.forward import hidden_states
+from zero2r1.models.head import head_of
 from zero2r1.models.load import set_template, weights_hash
 from zero2r1.models.tiny import TinyConfig, make_tiny
 from zero2r1.models.tokenizer import make_tokenizer

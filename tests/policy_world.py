@@ -71,12 +71,17 @@ def prompts(count: int) -> list[Prompt]:
 
 
 def plain_logprobs(model: PreTrainedModel, completion: Completion, *, temperature: float = 1.0) -> torch.Tensor:
-    """[T] log-probabilities of the response by transformers' own forward pass and attention, one sequence at a time."""
+    """[T] log-probabilities of the response by transformers' own forward pass and attention, one sequence at a time.
+
+    Those of float32 weights are worked out in float64: two sides that both round would share 1e-5 between them.
+    """
     reference = copy.deepcopy(model)
+    if model.dtype == torch.float32:
+        reference.double()
     reference.set_attn_implementation("eager")
     ids = torch.tensor([completion.prompt_token_ids + completion.token_ids])
     with torch.no_grad():
-        logits = reference(input_ids=ids).logits[0].float()
+        logits = reference(input_ids=ids).logits[0].double()
     first = len(completion.prompt_token_ids)
     logprobs = (logits[first - 1 : -1] / temperature).log_softmax(-1)
     return logprobs.gather(-1, ids[0, first:, None])[:, 0]

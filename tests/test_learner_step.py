@@ -11,7 +11,8 @@ from zero2r1.core.errors import RunError
 from zero2r1.learner.base import Tokens
 from zero2r1.learner.learner import snapshot
 from zero2r1.models.attention import PackedContext
-from zero2r1.models.forward import head_of, hidden_states
+from zero2r1.models.forward import hidden_states
+from zero2r1.models.head import head_of
 from zero2r1.models.packing import plan
 from zero2r1.rl.loss import PolicyLoss
 from zero2r1.sft.loss import cross_entropy

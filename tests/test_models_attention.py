@@ -9,7 +9,7 @@ from networks import VOCAB, network, ours, run_packed, token_rows
 from zero2r1.core.errors import ModelError
 from zero2r1.models import attention
 from zero2r1.models.attention import ATTENTION, PackedContext, register_attention
-from zero2r1.models.forward import head_of
+from zero2r1.models.head import head_of
 from zero2r1.models.packing import pack
 
 SUPPORTED = ["qwen3", "llama", "qwen2", "mistral", "gemma3_text", "granite", "cohere"]
@@ -244,7 +244,7 @@ def test_long_sequences_and_other_dtypes_go_through_pytorch(monkeypatch):
     def refuse(*_):
         raise AssertionError("the quick backward was asked")
 
-    monkeypatch.setattr(attention._QuickBackward, "backward", refuse)
+    monkeypatch.setattr(attention._Short, "backward", refuse)
     parts, pull = low(9, 8)
     pulled((9, 8), [part.detach().float().requires_grad_() for part in parts], pull, 0.5)
     with pytest.raises(AssertionError, match="was asked"):

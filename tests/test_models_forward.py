@@ -7,7 +7,8 @@ from torch import nn
 
 from zero2r1.core.errors import ModelError
 from zero2r1.models.attention import PackedContext
-from zero2r1.models.forward import Head, attention_window, head_of, hidden_states
+from zero2r1.models.forward import attention_window, hidden_states
+from zero2r1.models.head import Head, head_of
 
 
 def test_logits_by_hand():

@@ -5,8 +5,9 @@ import torch
 from networks import VOCAB, network, ours, token_rows
 
 from zero2r1.models.attention import PackedContext
-from zero2r1.models.forward import head_of, hidden_states
+from zero2r1.models.forward import hidden_states
 from zero2r1.models.fused import FAMILIES, FusedNetwork, prove, refusal
+from zero2r1.models.head import head_of
 
 WIDE = {"hidden_size": 64, "intermediate_size": 96, "head_dim": 32, "num_attention_heads": 4, "num_key_value_heads": 2}
 

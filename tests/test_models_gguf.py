@@ -8,8 +8,8 @@ import torch
 from networks import network, run_packed, token_rows
 
 from zero2r1.core.errors import MissingExtraError, ModelError
-from zero2r1.models.forward import head_of
 from zero2r1.models.gguf import convert, is_gguf, load_gguf
+from zero2r1.models.head import head_of
 from zero2r1.models.load import load_model, load_tokenizer, weights_hash
 
 NAMES = {

@@ -115,7 +115,9 @@ def test_the_gradients_are_those_of_autograd(kernels, dtype, rows):
     gate, up = numbers(rows, 48, seed=3, dtype=dtype) * 4, numbers(rows, 48, seed=4, dtype=dtype)
     a, b = gate.double().requires_grad_(), up.double().requires_grad_()
     (torch.nn.functional.silu(a) * b).backward(pull.double())
-    for have, want in zip(kernels.silu_mul_backward(pull, gate, up), (a.grad, b.grad), strict=True):
+    again, *gradients = kernels.silu_mul_backward(pull, gate, up)
+    torch.testing.assert_close(again, kernels.silu_mul(gate, up), **near)
+    for have, want in zip(gradients, (a.grad, b.grad), strict=True):
         torch.testing.assert_close(have.double(), want, **near)
 
 
@@ -200,7 +202,7 @@ def test_attention_does_not_depend_on_neighbours_or_threads(kernels):
 def test_draw_finds_the_token_of_the_sampler(kernels, seed, vocabulary, temperature, spread):
     logits = numbers(6, vocabulary, seed=seed) * spread
     uniforms = torch.rand(6, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-    tokens, logprobs = kernels.draw(logits, uniforms, temperature=temperature)
+    tokens, logprobs = kernels.head.draw(logits, uniforms, temperature=temperature)
     want = (logits / temperature).log_softmax(-1)
     odds = want.exp()
     reference = draw(odds / odds.amax(-1, keepdim=True), uniforms)
@@ -216,7 +218,7 @@ def test_draw_by_hand(kernels):
     # odds 1 : 2 : 1, so the ends are 0.25, 0.75, 1
     logits = torch.tensor([0.0, math.log(2.0), 0.0]).repeat(5, 1)
     uniforms = torch.tensor([0.0, 0.2499, 0.2501, 0.7499, 0.7501], dtype=torch.float64)
-    tokens, logprobs = kernels.draw(logits, uniforms, temperature=1.0)
+    tokens, logprobs = kernels.head.draw(logits, uniforms, temperature=1.0)
     assert tokens.tolist() == [0, 0, 1, 1, 2]
     torch.testing.assert_close(logprobs.exp(), torch.tensor([0.25, 0.25, 0.5, 0.5, 0.25]))
 
@@ -225,7 +227,7 @@ def test_draw_never_takes_an_impossible_token(kernels):
     logits = torch.full((64, 512), -math.inf)
     logits[:, [3, 200, 300]] = torch.tensor([0.0, -1.0, 0.5])
     uniforms = torch.tensor(np.linspace(0.0, np.nextafter(1.0, 0.0), 64))
-    tokens, _ = kernels.draw(logits, uniforms, temperature=1.0)
+    tokens, _ = kernels.head.draw(logits, uniforms, temperature=1.0)
     assert set(tokens.tolist()) == {3, 200, 300}
 
 
@@ -234,15 +236,15 @@ def test_draw_never_takes_an_impossible_token(kernels):
 def test_draw_marks_unsound_rows_and_only_those(kernels, bad, place):
     logits = numbers(3, 300)
     logits[1, place] = bad
-    _, logprobs = kernels.draw(logits, torch.full((3,), 0.5, dtype=torch.float64), temperature=1.0)
+    _, logprobs = kernels.head.draw(logits, torch.full((3,), 0.5, dtype=torch.float64), temperature=1.0)
     assert logprobs.isfinite().tolist() == [True, False, True]
 
 
 def test_draw_reads_bfloat16(kernels):
     logits = numbers(4, 300, dtype=torch.bfloat16)
     uniforms = torch.full((4,), 0.3, dtype=torch.float64)
-    tokens, logprobs = kernels.draw(logits, uniforms, temperature=0.7)
-    same_tokens, same_logprobs = kernels.draw(logits.float(), uniforms, temperature=0.7)
+    tokens, logprobs = kernels.head.draw(logits, uniforms, temperature=0.7)
+    same_tokens, same_logprobs = kernels.head.draw(logits.float(), uniforms, temperature=0.7)
     assert torch.equal(tokens, same_tokens)
     assert torch.equal(logprobs, same_logprobs)
 

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, T5Config, T5ForCon
 from zero2r1.core.dialogue import CHAT_TEMPLATES
 from zero2r1.core.errors import ModelError
 from zero2r1.models.config import TinyConfig
-from zero2r1.models.forward import head_of
+from zero2r1.models.head import head_of
 from zero2r1.models.load import load_model, load_tokenizer, save_model, set_template, weights_hash
 from zero2r1.models.tiny import make_tiny
 from zero2r1.models.tokenizer import make_tokenizer

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from zero2r1.models import logprobs
-from zero2r1.models.forward import Head
+from zero2r1.models.head import Head
 from zero2r1.models.logprobs import token_logprobs
 
 

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from zero2r1.models.attention import ATTENTION, PackedContext
 from zero2r1.models.config import TinyConfig
-from zero2r1.models.forward import head_of, hidden_states
+from zero2r1.models.forward import hidden_states
+from zero2r1.models.head import head_of
 from zero2r1.models.load import weights_hash
 from zero2r1.models.logprobs import token_logprobs
 from zero2r1.models.packing import pack

@@ -46,7 +46,7 @@ def test_log_probabilities_equal_a_plain_forward(
     groups = Engine(model, words, max_slots=5).sample(prompts(5), 3, sampling=sampling, address=ADDRESS)
     completions = [one for group in groups for one in group]
     assert len({len(one.token_ids) for one in completions}) > 3
-    assert gap(model, completions, temperature=temperature) <= 1e-5
+    assert gap(model, completions, temperature=temperature) <= 1e-5 / temperature  # which divides the logits' rounding
 
 
 def test_the_test_model_is_neither_flat_nor_certain(expected: dict[tuple[str, int], Completion]) -> None:

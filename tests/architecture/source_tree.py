@@ -8,7 +8,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGE = ROOT / "zero2r1"
 CODE_FOLDERS = ("zero2r1", "tests", "benchmarks", "examples")
 TEXT_ENDINGS = (".py", ".md", ".yaml", ".toml", ".txt", ".j2", ".cfg", ".json", ".html")
-NOT_OURS = {".git", ".venv", "runs", "build", "dist", "__pycache__"}
+NOT_OURS = {".git", "runs", "build", "dist", "__pycache__"}
+ENVIRONMENT = ".venv"
+"""What the names of all environments begin with."""
 
 
 def python_files(*folders: str) -> list[Path]:
@@ -27,7 +29,8 @@ def text_files() -> list[Path]:
 
 
 def _is_foreign(path: Path) -> bool:
-    return any(part in NOT_OURS or part.endswith(("_cache", ".egg-info", ".hypothesis")) for part in path.parts)
+    endings = ("_cache", ".egg-info", ".hypothesis")
+    return any(part in NOT_OURS or part.startswith(ENVIRONMENT) or part.endswith(endings) for part in path.parts)
 
 
 def tree(path: Path) -> ast.Module:

@@ -1,7 +1,8 @@
 """The learner: a blind `step(batch, loss)`.
 
 SFT, reinforcement learning and distillation are the same step with another loss. Rows are packed into micro-batches of
-`micro_tokens` tokens; since the weights of a batch are global, the cut changes memory and speed only.
+`micro_tokens` tokens; since the weights of a batch are global, the cut changes memory and speed only. Rows that begin
+with the same prompt share it: in a pass its tokens are computed once.
 
 A row whose loss has no gradient (`Row.has_gradient`; in RL one of a group without variance, when there is no KL term)
 goes through the network once, for its metrics, and not back.
@@ -32,10 +33,12 @@ from zero2r1.learner.lora import add_adapters, refuse_adapted
 from zero2r1.learner.optimizer import Optimizer
 from zero2r1.learner.schedule import lr_at
 from zero2r1.models.attention import PackedContext
-from zero2r1.models.forward import head_of, hidden_states
+from zero2r1.models.forward import hidden_states
+from zero2r1.models.gathering import Gather
+from zero2r1.models.head import head_of
 from zero2r1.models.layers import quicken_here
 from zero2r1.models.logprobs import token_logprobs
-from zero2r1.models.packing import pack, plan
+from zero2r1.models.packing import families_of, pack, plan
 from zero2r1.models.precision import settled
 from zero2r1.models.save import weights_hash
 
@@ -59,8 +62,9 @@ class Learner:
             add_adapters(model, config.lora)
         self.total_steps = total_steps
         self.optimizer = Optimizer(model, config)
-        if config.kernels == "auto":
-            quicken_here(model)  # only now has the model the dtype it computes with
+        # Only now has the model the dtype it computes with.
+        kernels = quicken_here(model) if config.kernels == "auto" else None
+        self._head_kernels = None if kernels is None else kernels.head
         self.attempts = 0
         self.version = 0
         self.nonfinite_in_a_row = 0
@@ -104,7 +108,7 @@ class Learner:
         """
         answers = [torch.zeros(len(row.token_ids)) for row in batch.rows]
         with torch.no_grad(), using(self.model, parameters):
-            for members in plan([_length(row) for row in batch.rows], self.config.micro_tokens):
+            for members in self._plan(batch.rows):
                 rows = [batch.rows[i] for i in members]
                 values = self._forward(rows, batch.temperature)[0].cpu()
                 parts = values.split([int(row.loss_mask.sum()) for row in rows])
@@ -113,8 +117,12 @@ class Learner:
         return answers
 
     def _passes(self, rows: Sequence[Row]) -> list[list[Row]]:
-        packs = plan([_length(row) for row in rows], self.config.micro_tokens)
-        return [[rows[i] for i in members] for members in packs]
+        return [[rows[i] for i in members] for members in self._plan(rows)]
+
+    def _plan(self, rows: Sequence[Row]) -> list[list[int]]:
+        """Which rows go through the network together."""
+        lengths = [len(row.token_ids) for row in rows]
+        return plan(lengths, self.config.micro_tokens, **_shared(rows))
 
     def _learn(self, rows: Sequence[Row], temperature: float, loss: Loss, totals: "_Totals") -> None:
         """Forward and backward of one micro-batch."""
@@ -135,20 +143,22 @@ class Learner:
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
         """Log-probability and entropy of the n tokens under the loss of one micro-batch."""
         device = self.model.device
-        packed = pack([row.token_ids for row in rows])
-        token_ids, targets_at = packed.token_ids.to(device), _under_loss(rows).to(device)
-        context = PackedContext(packed.lengths, device=device)
+        packed = pack([row.token_ids for row in rows], **_shared(rows))
+        context = PackedContext(packed.lengths, places=packed.places, device=device)
         positions = packed.position_ids.to(device)
-        hidden = hidden_states(self.model, token_ids, positions, context, recompute=recompute)
-        # Only these positions get logits, and prompts never do.
+        hidden = hidden_states(self.model, packed.token_ids.to(device), positions, context, recompute=recompute)
+        # Only the tokens before those under the loss get logits, and prompts never do.
+        before = [place[:-1][row.loss_mask[1:]] for row, place in zip(rows, packed.places, strict=True)]
+        targets = torch.cat([row.token_ids[row.loss_mask] for row in rows])
+        states = Gather(torch.cat(before), len(hidden), device)(hidden)
         return token_logprobs(
-            head_of(self.model), hidden[targets_at - 1], token_ids[targets_at], temperature=temperature
+            head_of(self.model, self._head_kernels), states, targets.to(device), temperature=temperature
         )
 
     def _tokens(self, rows: Sequence[Row]) -> Tokens:
         """The tokens under the loss, with what the loss reads of them."""
         device, under_loss = self.model.device, _under_loss(rows)
-        owner = torch.repeat_interleave(torch.arange(len(rows)), torch.tensor([_length(row) for row in rows]))
+        owner = torch.repeat_interleave(torch.arange(len(rows)), torch.tensor([len(row.token_ids) for row in rows]))
         return Tokens(
             weights=torch.cat([row.weights for row in rows])[under_loss].to(device),
             segment=owner[under_loss].to(device),
@@ -181,8 +191,10 @@ class Learner:
             )
 
 
-def _length(row: Row) -> int:
-    return len(row.token_ids)
+def _shared(rows: Sequence[Row]) -> dict[str, list[int]]:
+    """What `plan` and `pack` are told: which rows begin with the same tokens before their first one under the loss."""
+    contexts = [int(row.loss_mask.int().argmax()) for row in rows]
+    return {"families": families_of([row.token_ids for row in rows], contexts), "contexts": contexts}
 
 
 def _under_loss(rows: Sequence[Row]) -> Tensor:

@@ -11,19 +11,21 @@ What it does not do:
     - No sliding windows, soft-capped scores or attention sinks. The last two are refused here; windows are harmless
       up to their length, and `forward.hidden_states` refuses longer sequences.
     - No dropout inside attention.
-    - No second derivatives where the backward pass is our own (`_QuickBackward`).
+    - No second derivatives where the backward pass is our own (`_Short`).
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import pad, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AttentionInterface
 
 from zero2r1.core.errors import ModelError
+from zero2r1.models.gathering import Gather
 
 ATTENTION = "zero2r1"
 """The name of our attention in transformers' table."""
@@ -62,11 +64,11 @@ class AttentionContext(Protocol):
 
 def register_attention() -> str:
     """Adds our attention to transformers' table (again and again without harm) and returns its name."""
-    AttentionInterface.register(ATTENTION, _attend)
+    AttentionInterface.register(ATTENTION, attend_in_context)
     return ATTENTION
 
 
-def _attend(
+def attend_in_context(
     module: nn.Module,
     query: Tensor,
     key: Tensor,
@@ -102,18 +104,35 @@ def _attend(
 class PackedContext:
     """Causal attention inside each sequence of a packed row; sequences never see one another.
 
-    The row holds sequences of the given lengths end to end. Sequences of similar length are gathered into one padded
-    batch, attended causally and put back. Padding stands after the real tokens of its sequence, where causality
-    hides it, so it changes no result. The index of the gathering is made once here, not once a layer.
+    The row holds the tokens of sequences of the given lengths, end to end or where `places` says; tokens that several
+    sequences begin with may stand in it once. Sequences of similar length are gathered into one padded batch, attended
+    causally and put back. Padding stands after the real tokens of its sequence, where causality hides it, so it changes
+    no result. The index of the gathering is made once here, not once a layer.
     """
 
-    def __init__(self, lengths: Sequence[int], *, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        *,
+        places: Sequence[Int[Tensor, " _"]] | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """
+        Args:
+            lengths: tokens of each sequence.
+            places: where each of its tokens stands in the row, one tensor a sequence. A place that several sequences
+                name is at the same position in all of them, behind the same tokens. None: end to end.
+        """
         if not lengths or min(lengths) < 1:
             raise ValueError(f"a pack holds at least one sequence and no empty one, got lengths {list(lengths)[:8]}")
-        self.num_tokens = sum(lengths)
+        if places is None:
+            places = torch.arange(sum(lengths)).split(list(lengths))
+        owners = _owners(places)
+        self.num_tokens = len(owners)
         """T, the number of tokens in the row."""
-        self._batches = tuple(_Batch(group, lengths, torch.device(device)) for group in _groups(lengths))
-        self._restore = _restore_index(self._batches, torch.device(device)) if len(self._batches) > 1 else None
+        self._batches = tuple(_Batch(group, places, owners, device) for group in _groups(lengths))
+        order = torch.cat([batch.rows for batch in self._batches])
+        self._restore = Gather(order.argsort(), len(order), device) if len(self._batches) > 1 else None
 
     def attend(
         self,
@@ -131,50 +150,58 @@ class PackedContext:
         outputs = [batch.attend(queries, keys, values, scaling) for batch in self._batches]
         if self._restore is None:
             return outputs[0][None]
-        return _Gather.apply(torch.cat(outputs), *self._restore)[None]
+        return self._restore(torch.cat(outputs))[None]
+
+
+def _owners(places: Sequence[Tensor]) -> Tensor:
+    """[T] the first sequence that names each place of the row.
+
+    Raises:
+        ValueError: a place between the first and the last that none names.
+    """
+    row = torch.cat(list(places))
+    owners = torch.full((int(row.max()) + 1,), len(places))
+    for number in reversed(range(len(places))):
+        owners[places[number]] = number
+    if bool((owners == len(places)).any()):
+        raise ValueError("every token of a packed row belongs to a sequence")
+    return owners
 
 
 class _Batch:
     """Some sequences of a pack as one padded batch: the index of the gathering and of the way back."""
 
-    def __init__(self, members: Sequence[int], lengths: Sequence[int], device: torch.device) -> None:
-        ends = torch.tensor(lengths).cumsum(0)
-        sizes = torch.tensor([lengths[member] for member in members])
-        starts = ends[torch.tensor(members)] - sizes
-        self.shape = (len(members), int(sizes.max()))
-        columns = torch.arange(self.shape[1])
-        is_real = columns < sizes[:, None]  # [B, L]
-        row_of = starts[:, None] + columns
-        self.num_tokens = int(sizes.sum())
-        self.is_whole_row = bool(is_real.all()) and len(members) == len(lengths)
-        """True when the row is already the batch: all sequences, all of one length."""
+    def __init__(
+        self, members: Sequence[int], places: Sequence[Tensor], owners: Tensor, device: torch.device | str
+    ) -> None:
+        num_rows = len(owners)
         # Padding reads one row beyond the end: a row of zeros is appended where it is needed.
-        num_rows, num_slots = sum(lengths), self.shape[0] * self.shape[1]
-        self.rows = row_of[is_real]
-        """[num_tokens] where the batch's tokens stand in the row."""
-        slots = is_real.flatten().nonzero()[:, 0]
-        from_row = torch.full((num_rows,), num_slots)
-        from_row[self.rows] = slots
-        from_packed = torch.full((num_slots,), self.num_tokens)
-        from_packed[slots] = torch.arange(self.num_tokens)
-        self.to_padded = _index(torch.where(is_real, row_of, num_rows).flatten(), num_rows, device)
-        self.row_from_padded = _index(from_row, num_slots, device)
-        self.to_packed = _index(slots, num_slots, device)
-        self.padded_from_packed = _index(from_packed, self.num_tokens, device)
+        row_of = pad_sequence([places[member] for member in members], batch_first=True, padding_value=num_rows)
+        self.shape = (row_of.shape[0], row_of.shape[1])
+        """B, L."""
+        owner = torch.cat([owners, torch.tensor([-1])])[row_of]
+        is_own = owner == torch.tensor(members)[:, None]  # what another sequence owns is its business
+        self.rows = row_of[is_own]
+        """[num_own] where the tokens whose outputs this batch gives stand in the row."""
+        flat = row_of.flatten()
+        self.is_whole_row = torch.equal(flat, torch.arange(num_rows))
+        """True when the row is already the batch: all sequences, all of one length, none of them sharing."""
+        self._to_padded = Gather(flat, num_rows, device)
+        self._to_packed = Gather(is_own.flatten().nonzero()[:, 0], len(flat), device)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        """[T, H, D] rows in, [num_tokens, H, D_v] of this batch's tokens out, in the batch's order."""
+        """[T, H, D] rows in, [num_own, H, D_v] of the tokens of `rows` out."""
         size, length = self.shape
         queries, keys, values = (
             self._gather(rows).view(size, length, *rows.shape[1:]).transpose(1, 2) for rows in (query, key, value)
         )
         is_quick = queries.dtype == torch.bfloat16 and queries.device.type == "cpu" and length <= QUICK_LENGTH
-        mixed = (_QuickBackward.apply if is_quick else _causal)(queries, keys, values, scaling)
+        mixed = (_Short.apply if is_quick else _causal)(queries, keys, values, scaling)
         flat = mixed.transpose(1, 2).reshape(size * length, query.shape[1], value.shape[2])
-        return flat if self.is_whole_row else _Gather.apply(flat, self.to_packed, self.padded_from_packed)
+        return flat if self.is_whole_row else self._to_packed(flat)
 
     def _gather(self, tensor: Tensor) -> Tensor:
-        return tensor if self.is_whole_row else _Gather.apply(tensor, self.to_padded, self.row_from_padded)
+        return tensor if self.is_whole_row else self._to_padded(tensor)
 
 
 def _causal(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
@@ -182,22 +209,31 @@ def _causal(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor
     return scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling, enable_gqa=True)
 
 
-class _QuickBackward(torch.autograd.Function):
-    """`_causal`, with a backward pass out of batched matrix products for short sequences.
+class _Short(torch.autograd.Function):
+    """`_causal` for short sequences, out of batched matrix products.
 
-        P = softmax(scaling Q K^T),  dV = P^T dO,  dP = dO V^T,  dS = P * (dP - rowsum(P * dP)),
-        dQ = scaling dS K,  dK = scaling dS^T Q
+        P = softmax(scaling Q K^T),  O = P V
+        dV = P^T dO,  dP = dO V^T,  dS = P * (dP - rowsum(P * dP)),  dQ = scaling dS K,  dK = scaling dS^T Q
 
-    Ours: PyTorch's backward for a CPU works through tiles of a fixed size, one head of one sequence after the other,
-    which for short sequences costs five times its forward. The query heads that share a key head are rows of one
-    product. Weights are rounded to bfloat16, as in attention written out; sums over queries are kept in float32.
+    Ours: PyTorch's for a CPU works through tiles of a fixed size, one head of one sequence after the other, which for
+    short sequences costs twice as much forward and five times as much backward. The query heads that share a key head
+    are rows of one product. Weights are rounded to bfloat16, as in attention written out; sums over queries are kept in
+    float32.
     """
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         ctx.save_for_backward(query, key, value)
         ctx.scaling = scaling
-        return _causal(query, key, value, scaling)
+        mixed = query.new_empty(*query.shape[:3], value.shape[3])
+        for some, queries, seen in _pieces(*query.shape[:3]):
+            rows, keys, values = (
+                _rows(tensor[some, :, which], key.shape[1])
+                for tensor, which in ((query, queries), (key, seen), (value, seen))
+            )
+            weights = _weights(rows, keys, queries, scaling)
+            mixed[some, :, queries] = torch.bmm(weights, values).view(mixed[some, :, queries].shape)
+        return mixed
 
     @staticmethod
     @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
@@ -246,41 +282,6 @@ def _product(left: Tensor, right: Tensor, scaling: float) -> Tensor:
     return torch.baddbmm(left.new_empty(()), left, right, beta=0, alpha=scaling)
 
 
-class _Index(NamedTuple):
-    """Which rows of a source are read."""
-
-    rows: Tensor
-    reads_zeros: bool
-    """True when some entry is the number of the source's rows: it stands for a row of zeros."""
-
-
-def _index(rows: Tensor, num_rows: int, device: torch.device) -> _Index:
-    return _Index(rows.to(device), bool((rows == num_rows).any()))
-
-
-class _Gather(torch.autograd.Function):
-    """output[i] = input[forward_index[i]], an index of len(input) giving zeros; the backward pass is a gather too.
-
-    Ours: every row is used at most once, so the gradient of a gather is the gather by the inverse index. The general
-    backward of `index_select` adds with atomics or in a scalar loop and takes several times as long.
-    """
-
-    @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, source: Tensor, index: _Index, inverse: _Index) -> Tensor:
-        ctx.inverse = inverse
-        return _take(source, index)
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return _take(gradient, ctx.inverse), None, None
-
-
-def _take(source: Tensor, index: _Index) -> Tensor:
-    if index.reads_zeros:
-        source = pad(source, (0, 0) * (source.dim() - 1) + (0, 1))
-    return source.index_select(0, index.rows)
-
-
 def _groups(lengths: Sequence[int]) -> list[list[int]]:
     """Splits the sequences into batches of similar length, longest first, with at most MAX_PADDING_FRAC of padding."""
     groups: list[list[int]] = []
@@ -292,9 +293,3 @@ def _groups(lengths: Sequence[int]) -> list[list[int]]:
             width, tokens = lengths[index], lengths[index]
         groups[-1].append(index)
     return [sorted(group) for group in groups]
-
-
-def _restore_index(batches: Sequence[_Batch], device: torch.device) -> tuple[_Index, _Index]:
-    """The index that puts the batches' tokens, laid end to end, back in the order of the row, and its inverse."""
-    order = torch.cat([batch.rows for batch in batches])
-    return _index(order.argsort(), len(order), device), _index(order, len(order), device)

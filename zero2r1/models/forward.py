@@ -1,4 +1,4 @@
-"""The two halves of a forward pass: token ids to hidden states, and hidden states to logits.
+"""The first half of a forward pass: token ids to hidden states. The second, hidden states to logits, is in `head`.
 
 They are apart because the second half is the expensive one at large vocabularies: `logprobs` runs it in chunks, and
 the sampler runs it only for the last token of each sequence.
@@ -8,20 +8,16 @@ What it does not do: no cache of transformers' own, no padding masks, no loss.
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import linear
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from zero2r1.core.errors import ModelError
 from zero2r1.models.attention import AttentionContext
-from zero2r1.models.precision import bfloat16_factors
 
 
 def hidden_states(
@@ -94,75 +90,3 @@ def attention_window(model: PreTrainedModel) -> int | None:
     if kinds is not None and "sliding_attention" not in kinds:
         return None
     return int(window)
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The map from hidden states to logits: softcap(scale * (hidden weight^T + bias)).
-
-    softcap(z) = c * tanh(z / c), the identity when there is no cap.
-    """
-
-    weight: Float[Tensor, "V E"]
-    bias: Float[Tensor, " V"] | None = None
-    scale: float = 1.0
-    """Factor on the logits (Cohere's logit_scale, the inverse of Granite's logits_scaling)."""
-    softcap: float | None = None
-    """c of Gemma's final_logit_softcapping, in logits."""
-
-    def logits(self, hidden: Float[Tensor, "N E"], out: Float[Tensor, "N V"] | None = None) -> Float[Tensor, "N V"]:
-        """Logits in float32, or in float64 for float64 `hidden`. The factors of the matrix product have its dtype.
-
-        On a CPU the product of bfloat16 numbers is not rounded to bfloat16: a logit of 20 would be off by up to 1/16,
-        a good part of what a sampler and a learner in bfloat16 disagree about (docs/log.md). A float32 `weight` is
-        then read as it is, without a copy.
-
-        `out` takes them, in their dtype and without a gradient; asking the system for memory of this size again and
-        again costs a third of the time.
-        """
-        if hidden.dtype == torch.bfloat16 and hidden.device.type == "cpu":
-            with bfloat16_factors():
-                return self._scaled(self._product(hidden.float(), out), out)
-        return self._scaled(self._product(hidden, out), out)
-
-    def _product(self, hidden: Tensor, out: Tensor | None) -> Tensor:
-        weight, bias = self.weight.to(hidden.dtype), None if self.bias is None else self.bias.to(hidden.dtype)
-        if out is None:
-            logits = linear(hidden, weight, bias)
-            return logits.to(torch.promote_types(logits.dtype, torch.float32))
-        if out.dtype != hidden.dtype:
-            return out.copy_(linear(hidden, weight, bias))
-        if bias is None:
-            return torch.mm(hidden, weight.t(), out=out)
-        return torch.addmm(bias, hidden, weight.t(), out=out)
-
-    def _scaled(self, logits: Tensor, out: Tensor | None) -> Tensor:
-        if self.scale != 1.0:
-            logits = logits * self.scale if out is None else logits.mul_(self.scale)
-        if self.softcap is not None:
-            if out is None:
-                return torch.tanh(logits / self.softcap) * self.softcap
-            logits.div_(self.softcap).tanh_().mul_(self.softcap)
-        return logits
-
-
-def head_of(model: PreTrainedModel) -> Head:
-    """The head of a causal language model, with the factors its config names.
-
-    Raises:
-        ModelError: the model has no output layer (it is not a language model).
-    """
-    layer = model.get_output_embeddings()
-    if layer is None:
-        raise ModelError(
-            "Z202",
-            "the model has no language-model head",
-            where=type(model).__name__,
-            why="only causal language models can sample and be trained here",
-            fix="load a ...ForCausalLM checkpoint",
-        )
-    config = model.config
-    scale = float(getattr(config, "logit_scale", None) or 1.0) / float(getattr(config, "logits_scaling", None) or 1.0)
-    cap = getattr(config, "final_logit_softcapping", None)
-    bias = getattr(layer, "bias", None)
-    return Head(weight=layer.weight, bias=bias, scale=scale, softcap=None if cap is None else float(cap))

@@ -22,7 +22,8 @@ from transformers import PreTrainedModel
 
 from zero2r1.core.random import Address, Stream, key
 from zero2r1.models.attention import AttentionContext, PackedContext
-from zero2r1.models.forward import head_of, hidden_states
+from zero2r1.models.forward import hidden_states
+from zero2r1.models.head import head_of
 from zero2r1.models.kernels.ops import LANES, Kernels
 from zero2r1.models.lora import merged_parameters
 
@@ -56,7 +57,7 @@ class FusedNetwork:
         self._layers = [_Layer(own, f"{prefix}.layers.{index}") for index in range(config.num_hidden_layers)]
         self._scaling = float(base.layers[0].self_attn.scaling)
         head = own.get("lm_head.weight", self._embedding)
-        self._head = replace(head_of(model), weight=head.float())  # float32: see `Head.logits`
+        self._head = replace(head_of(model, kernels.head), weight=head).laid_out(model.dtype)
 
     def hidden_states(
         self, token_ids: Int[Tensor, " T"], position_ids: Int[Tensor, " T"], context: AttentionContext
@@ -82,7 +83,7 @@ class FusedNetwork:
         return kernels.rms_norm(stream, delta, self._norm, eps=eps)
 
     def logits(self, hidden: Float[Tensor, "n E"]) -> Float[Tensor, "n V"]:
-        """As `forward.Head.logits`."""
+        """As `Head.logits`."""
         return self._head.logits(hidden)
 
 

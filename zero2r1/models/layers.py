@@ -1,15 +1,16 @@
-"""The layers between the matrix products, learned faster on a CPU: RMSNorm and SwiGLU with compiled kernels, both ways.
+"""The layers between the matrix products, learned faster on a CPU: RMSNorm, SwiGLU and rotary positions with compiled
+kernels, both ways.
 
-`quicken(model, kernels)` gives the norms and feed-forwards of a Llama-like network another `forward`. Parameters, their
-names, saved files and hashes stay as they are, and so does every number up to rounding: each layer is tried against its
-own forward first, and left alone where the two differ.
+`quicken(model, kernels)` gives the norms, feed-forwards and attentions of a Llama-like network another `forward`.
+Parameters, their names, saved files and hashes stay as they are, and so does every number up to rounding: each layer is
+tried against its own forward first, and left alone where the two differ.
 
 Why it is faster: transformers' norm is eight operations in bfloat16 and float32 by turns, each a pass over memory and a
 tensor kept for the backward pass; here it is one pass that keeps its input. A feed-forward keeps gate and up alone,
 and its gradients of the weights are products of matrices that oneDNN reads quickly.
 
-What it does not do: other devices and dtypes (a layer that gets such a tensor runs as before), rotary positions, layers
-with biases, hooks or adapters, second derivatives.
+What it does not do: other devices and dtypes (a layer that gets such a tensor runs as before), feed-forwards with
+biases, hooks or adapters, second derivatives.
 """
 
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from transformers import PreTrainedModel
 
 from zero2r1.models.kernels.build import NoKernelsError
 from zero2r1.models.kernels.ops import LANES, Kernels, local_kernels
+from zero2r1.models.precision import cpu_has_tiles
+from zero2r1.models.rotary import ATTENTIONS, agrees, attention
 
 NORMS = frozenset({"LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"})
 """Classes of transformers that compute `rms_norm` of their `weight` and `variance_epsilon`."""
@@ -36,35 +39,44 @@ TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 keys are the dtypes that the kernels know."""
 
 
-def quicken_here(model: PreTrainedModel) -> int:
-    """`quicken` with this machine's kernels; 0 where there are none, or where the model is not on the CPU."""
+def quicken_here(model: PreTrainedModel) -> Kernels | None:
+    """`quicken` with this machine's kernels, which are returned; None where there are none, or where the model is not
+    on the CPU."""
     if model.device.type != "cpu" or model.dtype not in TOLERANCE:
-        return 0
+        return None
     try:
-        return quicken(model, local_kernels())
+        kernels = local_kernels()
     except NoKernelsError:
-        return 0
+        return None
+    quicken(model, kernels)
+    return kernels
 
 
 def quicken(model: nn.Module, kernels: Kernels) -> int:
-    """Gives norms and feed-forwards of known classes a faster forward, in place; returns how many.
+    """Gives norms, feed-forwards and attentions of known classes a faster forward, in place; returns how many.
 
     A bfloat16 network all of whose norms of the stream are quick also gets its sum of all layers in float32.
     Doing it twice changes nothing. The new `forward` is an attribute of the module; deleting that undoes it.
     """
     count = 0
     for module in model.modules():
-        name = type(module).__name__
-        make = _norm if name in NORMS else _feed_forward if name in FEED_FORWARDS else None
-        if make is None or "forward" in module.__dict__:
-            continue
-        forward = _Quick(make, module, kernels)
-        if _agrees(module, forward):
-            module.__dict__["forward"] = forward
+        make = _quick_forward_of(module, kernels)
+        if make is not None and "forward" not in module.__dict__:
+            module.__dict__["forward"] = _Quick(make, module, kernels)
             count += 1
     if count:
         _widen_stream(model, kernels)
     return count
+
+
+def _quick_forward_of(module: nn.Module, kernels: Kernels) -> Callable[..., Any] | None:
+    """The faster forward of a module of a known class, when it computes the same."""
+    name = type(module).__name__
+    if name in ATTENTIONS:
+        tolerance = TOLERANCE.get(module.q_proj.weight.dtype, 0.0)
+        return attention if agrees(module, kernels, rows=TRIED_ROWS, tolerance=tolerance) else None
+    make = _norm if name in NORMS else _feed_forward if name in FEED_FORWARDS else None
+    return make if make is not None and _agrees(module, _Quick(make, module, kernels)) else None
 
 
 def _widen_stream(model: nn.Module, kernels: Kernels) -> None:
@@ -88,13 +100,11 @@ def _wide_embedding(module: nn.Module, _: Kernels, token_ids: Tensor) -> Tensor:
 class _Quick:
     """The new forward of one module. A copy of the module gets one of its own; the kernels are never copied."""
 
-    def __init__(
-        self, make: Callable[[nn.Module, Kernels, Tensor], Tensor], module: nn.Module, kernels: Kernels
-    ) -> None:
+    def __init__(self, make: Callable[..., Any], module: nn.Module, kernels: Kernels) -> None:
         self._make, self._module, self._kernels = make, module, kernels
 
-    def __call__(self, x: Tensor) -> Tensor:
-        return self._make(self._module, self._kernels, x)
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        return self._make(self._module, self._kernels, *inputs, **named)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_Quick":
         return _Quick(self._make, deepcopy(self._module, memo), self._kernels)
@@ -169,8 +179,8 @@ class _SwiGlu(torch.autograd.Function):
         x, gates, ups, gate, up, down = ctx.saved_tensors
         needs_x, needs_gate, needs_up, needs_down, _ = ctx.needs_input_grad
         rows, pulls = _rows(x), _rows(gradient)
-        grad_down = outer(pulls, ctx.kernels.silu_mul(gates, ups)) if needs_down else None
-        grad_gates, grad_ups = ctx.kernels.silu_mul_backward(pulls @ down, gates, ups)
+        mixed, grad_gates, grad_ups = ctx.kernels.silu_mul_backward(pulls @ down, gates, ups)
+        grad_down = outer(pulls, mixed) if needs_down else None
         return (
             (grad_gates @ gate).addmm_(grad_ups, up).view(x.shape) if needs_x else None,
             outer(grad_gates, rows) if needs_gate else None,
@@ -183,9 +193,9 @@ class _SwiGlu(torch.autograd.Function):
 def outer(left: Float[Tensor, "N A"], right: Float[Tensor, "N B"]) -> Float[Tensor, "A B"]:
     """left^T right.
 
-    Ours: oneDNN reads a transposed bfloat16 matrix so slowly that turning the narrower one first pays.
+    Ours: with tiles (AMX) oneDNN reads a transposed bfloat16 matrix so slowly that turning the narrower one first pays.
     """
-    if left.dtype != torch.bfloat16 or left.device.type != "cpu":
+    if left.dtype != torch.bfloat16 or left.device.type != "cpu" or not cpu_has_tiles():
         return left.t() @ right
     if left.shape[1] > right.shape[1]:
         return outer(right, left).t().contiguous()

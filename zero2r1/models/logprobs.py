@@ -4,21 +4,30 @@ For N tokens and a vocabulary of V the logits would take N * V * 4 bytes (8,192 
 a backward pass). Here they are made for some rows at a time, forward and, again, backward. The matrix products take
 many rows at once; everything between them takes few, whose numbers stay in the processor's cache.
 
+Where that part is compiled and a pass is small, its gradient by the logits is written down in the forward pass (up to
+KEPT_BYTES) while they are at hand, and the backward pass makes none again.
+
 What it does not do: no second derivatives; no vocabulary split over devices.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zero2r1.models.forward import Head
+from zero2r1.models.head import Head, is_wide
+from zero2r1.models.kernels.head import HeadKernels
 
 MAX_LOGITS = 2**24
 """Ours: the logits of a chunk take at most 8 * MAX_LOGITS bytes (128 MiB), whatever the vocabulary and the dtype of
 the matrix products. Each chunk adds V x E numbers to the gradient of the weight: few chunks are quicker than many."""
+
+KEPT_BYTES = 2**28
+"""Ours: 256 MiB of gradients by logits may wait for the backward pass; making logits twice costs a sixth more in the
+head's products. SmolLM2's 49,152 words fit with 2,730 tokens of bfloat16, 151,936 words with 883."""
 
 CACHED_LOGITS = 2**18
 """Ours: between two matrix products a CPU works on so many logits at a time, 1 MiB in float32. On 2^24 at a time the
@@ -65,85 +74,142 @@ def token_logprobs(
     """
     if temperature <= 0 or chunk < 1:
         raise ValueError(f"temperature and chunk must be positive, got {temperature} and {chunk}")
-    bytes_each = 6 if _is_wide(hidden) else hidden.element_size()  # 6: the logit, and its gradient in bfloat16
-    rows = max(1, min(chunk, 8 * MAX_LOGITS // (bytes_each * head.weight.shape[0])))
+    is_on_cpu = is_wide(hidden.dtype, hidden.device)
+    bytes_each = 6 if is_on_cpu else hidden.element_size()  # 6: the logit, and its gradient in bfloat16
+    vocabulary = head.weight.shape[0]
+    rows = max(1, min(chunk, 8 * MAX_LOGITS // (bytes_each * vocabulary)))
+    is_plain = head.softcap is None and head.bias is None
+    is_compiled = head.kernels is not None and is_plain and (is_on_cpu or hidden.dtype == torch.float32)
+    wants_gradient = torch.is_grad_enabled() and (hidden.requires_grad or head.weight.requires_grad)
+    how = _How(
+        scale=head.scale,
+        softcap=head.softcap,
+        temperature=float(temperature),
+        rows=rows,
+        kernels=head.kernels if is_compiled else None,
+        is_kept=is_compiled and wants_gradient and len(hidden) * vocabulary * hidden.element_size() <= KEPT_BYTES,
+    )
     with torch.autocast(hidden.device.type, enabled=False):
-        logprobs, entropy = _TokenLogprobs.apply(
-            hidden, head.weight, head.bias, targets, head.scale, head.softcap, float(temperature), rows
-        )
+        logprobs, entropy = _TokenLogprobs.apply(hidden, head.weight, head.bias, targets, how)
     return logprobs, entropy
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _How:
+    """What stays the same over all rows."""
+
+    scale: float
+    softcap: float | None
+    temperature: float
+    rows: int
+    """Of logits made at once."""
+    kernels: HeadKernels | None
+    """Everything between the products in one pass over the logits."""
+    is_kept: bool
+    """The gradient by the logits is written in the forward pass; needs `kernels`."""
+
+    @property
+    def factor(self) -> float:
+        """d z / d product."""
+        return self.scale / self.temperature
+
+
 class _TokenLogprobs(torch.autograd.Function):
-    """Forward keeps hidden states and log-normalisers; backward makes the logits of a chunk once more."""
+    """Forward keeps hidden states and log-normalisers, and backward makes the logits of a chunk once more; or forward
+    keeps softmax - onehot of every row."""
 
     @staticmethod
     def forward(
-        ctx: Any,
-        hidden: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        targets: Tensor,
-        scale: float,
-        softcap: float | None,
-        temperature: float,
-        rows: int,
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, how: _How
     ) -> tuple[Tensor, Tensor]:
-        chunks = _Chunks(hidden, Head(weight.to(_head_dtype(hidden)), bias, scale, softcap), temperature, rows)
+        chunks = _Chunks(hidden, weight, bias, how)
         logprobs, entropy, normaliser = (hidden.new_empty(len(hidden), dtype=chunks.dtype) for _ in range(3))
+        slopes = hidden.new_empty(len(hidden), len(weight)) if how.is_kept else None
         odds: Tensor | None = None
         for chunk in chunks.chunks():
+            if how.kernels is not None:
+                slope = None if slopes is None else slopes[chunk]
+                found = how.kernels.read_logits(
+                    chunks.products(chunk), targets[chunk], slope, temperature=1.0 / how.factor
+                )
+                logprobs[chunk], entropy[chunk], normaliser[chunk] = found
+                continue
             for piece, scores, _ in chunks.pieces(chunk):
                 odds = torch.empty_like(scores) if odds is None else odds
-                found = _read(scores, targets[piece], odds[: len(scores)])
-                logprobs[piece], entropy[piece], normaliser[piece] = found
-        ctx.save_for_backward(hidden, weight, bias, targets, normaliser)
-        ctx.settings = (scale, softcap, temperature, rows)
+                logprobs[piece], entropy[piece], normaliser[piece] = _read(scores, targets[piece], odds[: len(scores)])
+        ctx.save_for_backward(hidden, weight, bias, targets, normaliser, slopes)
+        ctx.how = how
         ctx.mark_non_differentiable(entropy)
         return logprobs, entropy
 
     @staticmethod
     @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, weight, bias, targets, normaliser = ctx.saved_tensors
-        scale, softcap, temperature, rows = ctx.settings
-        needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
-        compute_weight = weight.to(hidden.dtype)
-        chunks = _Chunks(hidden, Head(weight.to(_head_dtype(hidden)), bias, scale, softcap), temperature, rows)
-        grad_hidden = torch.empty_like(hidden) if needs_hidden else None
-        grad_weight: Tensor | None = None
-        grad_bias = torch.zeros_like(bias, dtype=chunks.dtype) if needs_bias else None
+        hidden, weight, bias, targets, normaliser, slopes = ctx.saved_tensors
         # d loss / d (hidden weight^T + bias) = factor * (p - onehot) * slope. The factor of a token is applied to E
         # numbers, not to V.
-        factor = gradient[:, None] * (-scale / temperature)
+        factor = gradient[:, None] * -ctx.how.factor
+        sums = _Gradients(hidden, weight, bias, factor, ctx.needs_input_grad[:3])
+        if slopes is not None:
+            sums.add(slice(0, len(hidden)), slopes)
+            return (*sums.found(), None, None)
+        chunks = _Chunks(hidden, weight, bias, ctx.how)
         for chunk in chunks.chunks():
-            for piece, scores, slope in chunks.pieces(chunk):
-                away = scores.sub_(normaliser[piece, None]).exp_()  # p
-                away.scatter_add_(-1, targets[piece, None], away.new_full((len(away), 1), -1.0))
-                if slope is not None:
-                    away.mul_(slope)
-                if grad_bias is not None:
-                    grad_bias.addmv_(away.t(), factor[piece, 0])
-                chunks.put_back(piece, chunk, away)
-            step = chunks.room(chunk).to(hidden.dtype)
-            if grad_hidden is not None:
-                grad_hidden[chunk] = (step @ compute_weight).mul_(factor[chunk])
-            if needs_weight:
-                pull = (hidden[chunk] * factor[chunk]).to(hidden.dtype)
-                grad_weight = _plus_product(grad_weight, step.t(), pull, is_only=len(step) == len(hidden))
-        if needs_weight and grad_weight is None:
-            grad_weight = torch.zeros_like(weight)
-        return grad_hidden, _as(grad_weight, weight), _as(grad_bias, bias), None, None, None, None, None
+            sums.add(chunk, chunks.away(chunk, targets, normaliser, sums))
+        return (*sums.found(), None, None)
+
+
+class _Gradients:
+    """Of hidden states, weight and bias, as far as they are wanted."""
+
+    def __init__(
+        self, hidden: Tensor, weight: Tensor, bias: Tensor | None, factor: Tensor, wanted: tuple[bool, ...]
+    ) -> None:
+        self._hidden, self._weight, self._factor = hidden, weight, factor
+        self._factors = weight.to(hidden.dtype)
+        needs_hidden, self._needs_weight, needs_bias = wanted
+        self._of_hidden = torch.empty_like(hidden) if needs_hidden else None
+        self._of_weight: Tensor | None = None
+        dtype = torch.promote_types(hidden.dtype, torch.float32)
+        self._of_bias = torch.zeros_like(bias, dtype=dtype) if needs_bias and bias is not None else None
+
+    def add_bias(self, piece: slice, away: Tensor) -> None:
+        """The bias's share of some rows of (p - onehot) * slope, before they are rounded."""
+        if self._of_bias is not None:
+            self._of_bias.addmv_(away.t(), self._factor[piece, 0])
+
+    def add(self, chunk: slice, away: Tensor) -> None:
+        """The others' shares; `away` has the dtype of the hidden states."""
+        if self._of_hidden is not None:
+            self._of_hidden[chunk] = (away @ self._factors).mul_(self._factor[chunk])
+        if self._needs_weight:
+            pull = (self._hidden[chunk] * self._factor[chunk]).to(self._hidden.dtype)
+            is_only = len(away) == len(self._hidden)
+            self._of_weight = _plus_product(self._of_weight, away.t(), pull, is_only=is_only)
+
+    def found(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """In the dtypes of what they are gradients of."""
+        weight, bias = self._of_weight, self._of_bias
+        if self._needs_weight and weight is None:
+            weight = torch.zeros_like(self._weight)
+        return (
+            self._of_hidden,
+            None if weight is None else weight.to(self._weight.dtype),
+            None if bias is None else bias.to(self._weight.dtype),
+        )
 
 
 class _Chunks:
     """The logits of some rows after the others: as the matrix product gives them, and ready for use in float32."""
 
-    def __init__(self, hidden: Tensor, head: Head, temperature: float, rows: int) -> None:
-        self._hidden, self._head, self._temperature = hidden, head, temperature
-        self._rows = max(1, min(rows, len(hidden)))
-        vocabulary = head.weight.shape[0]
-        self._room = hidden.new_empty(self._rows, vocabulary, dtype=_head_dtype(hidden))
+    def __init__(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, how: _How) -> None:
+        self._hidden, self._how = hidden, how
+        self._head = Head(weight, bias, kernels=how.kernels).laid_out(hidden.dtype)
+        self._rows = max(1, min(how.rows, len(hidden)))
+        vocabulary = len(weight)
+        # Of logits as the matrix product gives them.
+        given = torch.float32 if is_wide(hidden.dtype, hidden.device) else hidden.dtype
+        self._room = hidden.new_empty(self._rows, vocabulary, dtype=given)
         self.dtype = torch.promote_types(hidden.dtype, torch.float32)
         """Of everything but the matrix products: float32, or float64 where `hidden` is."""
         at_once = CACHED_LOGITS if hidden.device.type == "cpu" else DEVICE_LOGITS
@@ -156,9 +222,26 @@ class _Chunks:
         total = len(self._hidden)
         return (slice(start, min(start + self._rows, total)) for start in range(0, total, self._rows))
 
-    def room(self, chunk: slice) -> Tensor:
-        """[rows of the chunk, V], in the dtype that the matrix product gives."""
-        return self._room[: chunk.stop - chunk.start]
+    def products(self, chunk: slice) -> Tensor:
+        """[rows of the chunk, V], in the dtype that the matrix product gives, without factors. Gone with the next."""
+        return self._head.products(self._hidden[chunk], out=self._room[: chunk.stop - chunk.start])
+
+    def away(self, chunk: slice, targets: Tensor, normaliser: Tensor, sums: _Gradients) -> Tensor:
+        """(p - onehot) * slope of the cap for the rows of a chunk, in the dtype of the hidden states."""
+        if self._how.kernels is not None:
+            products = self.products(chunk)
+            slope = torch.empty_like(products, dtype=self._hidden.dtype)
+            self._how.kernels.read_logits(products, targets[chunk], slope, temperature=1.0 / self._how.factor)
+            return slope
+        for piece, scores, slope in self.pieces(chunk):
+            away = scores.sub_(normaliser[piece, None]).exp_()  # p
+            away.scatter_add_(-1, targets[piece, None], away.new_full((len(away), 1), -1.0))
+            if slope is not None:
+                away.mul_(slope)
+            sums.add_bias(piece, away)
+            if self._exact is not None:
+                self._room[piece.start - chunk.start : piece.stop - chunk.start] = away
+        return self._room[: chunk.stop - chunk.start].to(self._hidden.dtype)
 
     def pieces(self, chunk: slice) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
         """Rows, their logits over the temperature, and the slope of the cap, a few rows after the others.
@@ -166,35 +249,19 @@ class _Chunks:
         A piece's logits are gone when the next one is asked for. They are those of `Head.logits`, but the factors are
         applied piece by piece.
         """
-        head = self._head
-        products = Head(head.weight, head.bias).logits(self._hidden[chunk], out=self.room(chunk))
+        how, products = self._how, self.products(chunk)
         for start in range(chunk.start, chunk.stop, self._few):
             piece = slice(start, min(start + self._few, chunk.stop))
             scores = products[start - chunk.start : piece.stop - chunk.start]
             scores = scores if self._exact is None else self._exact[: len(scores)].copy_(scores)
-            if head.scale != 1.0:
-                scores.mul_(head.scale)
+            if how.scale != 1.0:
+                scores.mul_(how.scale)
             slope = None
-            if head.softcap is not None:
-                scores.div_(head.softcap).tanh_()
+            if how.softcap is not None:
+                scores.div_(how.softcap).tanh_()
                 slope = 1.0 - scores.square()  # tanh' = 1 - tanh^2
-                scores.mul_(head.softcap)
-            yield piece, _over(scores, self._temperature), slope
-
-    def put_back(self, piece: slice, chunk: slice, values: Tensor) -> None:
-        """Writes values of a piece over its logits, rounded where these are of lower precision."""
-        if self._exact is not None:
-            self._room[piece.start - chunk.start : piece.stop - chunk.start] = values
-
-
-def _is_wide(hidden: Tensor) -> bool:
-    """Whether `Head.logits` gives more exact numbers than `hidden` holds."""
-    return hidden.dtype == torch.bfloat16 and hidden.device.type == "cpu"
-
-
-def _head_dtype(hidden: Tensor) -> torch.dtype:
-    """Of logits as the matrix product gives them, and of the weight that it then reads without a copy."""
-    return torch.float32 if _is_wide(hidden) else hidden.dtype
+                scores.mul_(how.softcap)
+            yield piece, scores if how.temperature == 1.0 else scores.div_(how.temperature), slope
 
 
 def _read(scores: Tensor, targets: Tensor, room: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -227,11 +294,3 @@ def _plus_product(total: Tensor | None, left: Tensor, right: Tensor, *, is_only:
     for some, rows in zip(total.split(ADDED_ROWS), left.split(ADDED_ROWS), strict=True):
         some.add_(rows @ right)
     return total
-
-
-def _as(gradient: Tensor | None, parameter: Tensor | None) -> Tensor | None:
-    return None if gradient is None or parameter is None else gradient.to(parameter.dtype)
-
-
-def _over(logits: Tensor, temperature: float) -> Tensor:
-    return logits if temperature == 1.0 else logits.div_(temperature)

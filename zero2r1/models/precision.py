@@ -37,8 +37,17 @@ def fast_dtype(device: torch.device | str | None = None) -> str:
 
 def cpu_has_bfloat16() -> bool:
     """Whether the processor has AVX512-BF16 or AMX. False where this torch cannot tell."""
-    asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return any(ask() for ask in asked if ask is not None)
+    return _says("_is_avx512_bf16_supported") or cpu_has_tiles()
+
+
+def cpu_has_tiles() -> bool:
+    """Whether the processor multiplies bfloat16 tiles (AMX), as oneDNN does. False where this torch cannot tell."""
+    return _says("_is_amx_tile_supported")
+
+
+def _says(name: str) -> bool:
+    ask = getattr(torch.cpu, name, None)
+    return ask is not None and bool(ask())
 
 
 @contextmanager

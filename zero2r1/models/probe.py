@@ -11,7 +11,8 @@ from transformers import PreTrainedModel
 
 from zero2r1.core.errors import ModelError
 from zero2r1.models.attention import PackedContext
-from zero2r1.models.forward import head_of, hidden_states
+from zero2r1.models.forward import hidden_states
+from zero2r1.models.head import head_of
 from zero2r1.models.packing import pack
 
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}

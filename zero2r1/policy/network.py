@@ -17,8 +17,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from zero2r1.models.attention import AttentionContext
-from zero2r1.models.forward import head_of, hidden_states
+from zero2r1.models.forward import hidden_states
 from zero2r1.models.fused import FusedNetwork, prove, refusal
+from zero2r1.models.head import head_of
 from zero2r1.models.kernels.build import NoKernelsError
 from zero2r1.models.kernels.ops import Kernels, local_kernels
 

@@ -23,7 +23,8 @@ from zero2r1.core.errors import ModelError, RunError
 from zero2r1.core.random import Address, Stream, key
 from zero2r1.core.types import AnswerKind, Finish, Message, Prompt
 from zero2r1.models.attention import PackedContext
-from zero2r1.models.forward import head_of, hidden_states
+from zero2r1.models.forward import hidden_states
+from zero2r1.models.head import head_of
 from zero2r1.policy.base import Sampling
 from zero2r1.policy.foreign import Answer, ForeignPolicy, Request
 from zero2r1.policy.sampler_config import ServerConfig

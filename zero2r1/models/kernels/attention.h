@@ -6,6 +6,8 @@
 
 namespace {
 
+constexpr int64_t AHEAD = 4;  // blocks that are asked for before they are read
+
 // Token `row` goes to place `positions[row]` of the pages in row `row` of `tables`.
 template <typename T>
 void put(T* keys, T* values, const T* key, const T* value, int64_t key_stride, int64_t value_stride,
@@ -67,11 +69,25 @@ inline float soften(float* scores, int64_t length) {
   return 1.0f / sum(total);
 }
 
-// Asks for memory that is read soon.
+// One layer's keys or values: of each page, a block of `size` numbers for each head.
 template <typename T>
-inline void fetch(const T* from, int64_t count) {
-  for (int64_t i = 0; i < count; i += 64 / (int64_t)sizeof(T)) __builtin_prefetch(from + i);
-}
+struct Blocks {
+  const T* numbers;
+  const int32_t* table;  // the pages of one row
+  int64_t num_pages, kv_heads, size;
+
+  const T* at(int64_t page, int64_t head) const { return numbers + (table[page] * kv_heads + head) * size; }
+
+  // Asks for the block that is read AHEAD blocks after this one. How far behind the last block that would be: 0 or more
+  // when there is none.
+  int64_t fetch_after(int64_t page, int64_t head) const {
+    for (head += AHEAD; head >= kv_heads; head -= kv_heads) page++;
+    if (page >= num_pages) return (page - num_pages) * kv_heads + head;
+    const T* from = at(page, head);
+    for (int64_t i = 0; i < size; i += 64 / (int64_t)sizeof(T)) __builtin_prefetch(from + i);
+    return -1;
+  }
+};
 
 // Calls work(first, how many as a constant) for 0 .. count - 1 in groups of at most four.
 template <typename Work>
@@ -83,8 +99,8 @@ inline void in_fours(int64_t count, Work work) {
   if (count - first == 1) work(first, std::integral_constant<int, 1>());
 }
 
-// softmax(scale * q K^T) V of each row. All heads of a page are read before the next page: long runs of memory are
-// what the machine fetches ahead. scratch: for each thread H * (room + D + D_v) numbers.
+// softmax(scale * q K^T) V of each row. All heads of a page are read before the next page, and a few blocks ahead are
+// asked for: the machine cannot guess the next page. scratch: for each thread H * (room + D + D_v) numbers.
 template <typename T>
 void attend(T* out, const T* query, int64_t query_stride, float scale, const T* keys, const T* values,
             const int32_t* tables, int64_t table_stride, const int32_t* lengths, int64_t rows, int64_t heads,
@@ -98,29 +114,32 @@ void attend(T* out, const T* query, int64_t query_stride, float scale, const T* 
     int64_t length = lengths[row];
     for (int64_t i = 0; i < heads * width; i++) scaled[i] = load_one(query + row * query_stride + i) * scale;
     for (int64_t i = 0; i < heads * value_width; i++) sums[i] = 0.0f;
-    for (int64_t start = 0; start < length; start += LANES)
+    int64_t num_pages = (length + LANES - 1) / LANES;
+    Blocks<T> of_keys = {keys, table, num_pages, kv_heads, width * LANES};
+    Blocks<T> of_values = {values, table, num_pages, kv_heads, LANES * value_width};
+    for (int64_t page = 0; page < num_pages; page++)
       for (int64_t head = 0; head < kv_heads; head++) {
-        const T* page = keys + (table[start / LANES] * kv_heads + head) * width * LANES;
-        fetch(page + 2 * width * LANES, width * LANES);
+        int64_t behind = of_keys.fetch_after(page, head);
+        if (behind >= 0) of_values.fetch_after(0, behind - AHEAD);
         in_fours(shared, [&](int64_t first, auto queries) {
           int64_t r = head * shared + first;
-          score<queries()>(scores + r * room + start, room, scaled + r * width, page, width);
+          score<queries()>(scores + r * room + page * LANES, room, scaled + r * width, of_keys.at(page, head), width);
         });
       }
     float factors[heads];
     for (int64_t r = 0; r < heads; r++) factors[r] = soften(scores + r * room, length);
-    for (int64_t start = 0; start < length; start += LANES)
+    for (int64_t page = 0; page < num_pages; page++)
       for (int64_t head = 0; head < kv_heads; head++) {
-        const T* page = values + (table[start / LANES] * kv_heads + head) * LANES * value_width;
-        fetch(page + 2 * LANES * value_width, LANES * value_width);
-        int64_t count = length - start < LANES ? length - start : LANES;
+        of_values.fetch_after(page, head);
+        const T* here = of_values.at(page, head);
+        int64_t start = page * LANES, count = length - start < LANES ? length - start : LANES;
         in_fours(shared, [&](int64_t first, auto queries) {
           int64_t r = head * shared + first, c = 0;
           const float* weights = scores + r * room + start;
           for (; c + 4 * LANES <= value_width; c += 4 * LANES)
-            mix<queries(), 4>(sums + r * value_width + c, weights, room, page + c, count, value_width);
+            mix<queries(), 4>(sums + r * value_width + c, weights, room, here + c, count, value_width);
           for (; c < value_width; c += LANES)
-            mix<queries(), 1>(sums + r * value_width + c, weights, room, page + c, count, value_width);
+            mix<queries(), 1>(sums + r * value_width + c, weights, room, here + c, count, value_width);
         });
       }
     for (int64_t r = 0; r < heads; r++)

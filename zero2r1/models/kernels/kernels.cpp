@@ -1,11 +1,13 @@
 // The arithmetic of decoding and training that no library offers for a CPU, as plain C functions.
 //
 // Every function works row by row: no row's result depends on the other rows or on the number of threads. Numbers are
-// read as float32 or bfloat16, computed in float32 and rounded once. Matrix products are not here: oneDNN and MKL have
-// them. Callers (ops.py) check shapes; nothing here does.
+// read as float32 or bfloat16, computed in float32 and rounded once. Matrix products are oneDNN's and MKL's, but for one
+// that neither has (products.h). Callers (ops.py, head.py) check shapes; nothing here does.
 
 #include "attention.h"
 #include "layers.h"
+#include "logits.h"
+#include "products.h"
 #include "sampling.h"
 
 #define EXPORT_NORM(NAME, S, T)                                                                                       \
@@ -23,9 +25,9 @@
                                   int threads) {                                                                      \
     silu_mul(out, gate, up, stride, rows, width, threads);                                                            \
   }                                                                                                                   \
-  extern "C" void silu_mul_backward_##NAME(T* dgate, T* dup, const T* gradient, const T* gate, const T* up,           \
+  extern "C" void silu_mul_backward_##NAME(T* out, T* dgate, T* dup, const T* gradient, const T* gate, const T* up,   \
                                            int64_t size, int threads) {                                               \
-    silu_mul_backward(dgate, dup, gradient, gate, up, size, threads);                                                 \
+    silu_mul_backward(out, dgate, dup, gradient, gate, up, size, threads);                                            \
   }                                                                                                                   \
   extern "C" void rotate_##NAME(T* qkv, const float* cosines, const float* sines, const T* query_norm, const T* key_norm,\
                                 int64_t rows, int64_t heads, int64_t kv_heads, int64_t width, float eps,              \
@@ -50,6 +52,11 @@
                               const double* uniforms, float inverse, int64_t rows, int64_t vocabulary,                \
                               float* scratch, int threads) {                                                          \
     draw(tokens, logprobs, logits, stride, uniforms, inverse, rows, vocabulary, scratch, threads);                    \
+  }                                                                                                                   \
+  extern "C" void read_logits_##NAME(float* logprobs, float* entropy, float* normaliser, T* slope,                    \
+                                     const float* logits, const int64_t* targets, float inverse, int64_t rows,        \
+                                     int64_t vocabulary, int threads) {                                               \
+    read_logits(logprobs, entropy, normaliser, slope, logits, targets, inverse, rows, vocabulary, threads);           \
   }
 
 EXPORT_NORM(float32, float, float)
@@ -57,3 +64,18 @@ EXPORT_NORM(bfloat16, bfloat16, bfloat16)
 EXPORT_NORM(mixed, float, bfloat16)
 EXPORT(float32, float)
 EXPORT(bfloat16, bfloat16)
+
+#ifdef __AVX512BF16__
+extern "C" int has_products() { return 1; }
+extern "C" void pack_bfloat16(bfloat16* packed, const bfloat16* weight, int64_t outputs, int64_t inputs, int threads) {
+  pack(packed, weight, outputs, inputs, threads);
+}
+extern "C" void product_bfloat16(float* out, int64_t out_stride, const bfloat16* x, int64_t x_stride,
+                                 const bfloat16* packed, int64_t rows, int64_t outputs, int64_t inputs, int threads) {
+  multiply(out, out_stride, x, x_stride, packed, rows, outputs, inputs, threads);
+}
+#else
+extern "C" int has_products() { return 0; }
+extern "C" void pack_bfloat16() {}
+extern "C" void product_bfloat16() {}
+#endif

@@ -67,14 +67,17 @@ void silu_mul(T* out, const T* gate, const T* up, int64_t stride, int64_t rows, 
   }
 }
 
-// Its gradients: with s = sigmoid(gate), dgate = gradient up s (1 + gate (1 - s)) and dup = gradient gate s.
+// Its gradients: with s = sigmoid(gate), dgate = gradient up s (1 + gate (1 - s)) and dup = gradient gate s. `out` gets
+// what silu_mul gives, once more.
 template <typename T>
-void silu_mul_backward(T* dgate, T* dup, const T* gradient, const T* gate, const T* up, int64_t size, int threads) {
+void silu_mul_backward(T* out, T* dgate, T* dup, const T* gradient, const T* gate, const T* up, int64_t size,
+                       int threads) {
   FOR_ROWS(part, (size + 4095) / 4096, threads) {
     int64_t end = (part + 1) * 4096 < size ? (part + 1) * 4096 : size;
     for (int64_t i = part * 4096; i < end; i += LANES) {
-      Floats g = load(gradient + i), z = load(gate + i), s = 1.0f / (1.0f + exp(-z));
-      store(dgate + i, g * load(up + i) * s * (1.0f + z * (1.0f - s)));
+      Floats g = load(gradient + i), z = load(gate + i), u = load(up + i), s = 1.0f / (1.0f + exp(-z));
+      store(out + i, z * s * u);
+      store(dgate + i, g * u * s * (1.0f + z * (1.0f - s)));
       store(dup + i, g * z * s);
     }
   }

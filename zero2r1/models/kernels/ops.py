@@ -6,29 +6,22 @@ by row with `torch.get_num_threads()` threads, and its result does not depend on
 What it does not do: record anything for autograd: the gradients are functions of their own.
 """
 
-import ctypes
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Float32, Float64, Int32, Int64
+from jaxtyping import Float, Float32, Int32
 from torch import Tensor
 
 from zero2r1.models.fetch import cache_folder
 from zero2r1.models.kernels import build
+from zero2r1.models.kernels.arguments import COUNT, LANES, NAMES, REAL, TENSOR, THREADS, at, check, threads_for
+from zero2r1.models.kernels.head import HeadKernels
 
-LANES = 16
-"""Tokens of a page of the cache, and numbers of a vector: widths are multiples of it."""
+__all__ = ["BAND", "LANES", "Kernels", "local_kernels"]
+
 BAND = 64
 """Rows whose share of a weight's gradient is summed in one piece, as in kernels.cpp."""
-ROWS_PER_THREAD = 8
-"""Ours: with fewer rows than this a second thread costs more than it does."""
-
-_Real = ctypes.c_float
-_Count = ctypes.c_int64
-_Threads = ctypes.c_int
-_Tensor = ctypes.c_void_p
-_NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
-_STREAMS = {**{(dtype, dtype): name for dtype, name in _NAMES.items()}, (torch.float32, torch.bfloat16): "mixed"}
+_STREAMS = {**{(dtype, dtype): name for dtype, name in NAMES.items()}, (torch.float32, torch.bfloat16): "mixed"}
 """By the dtype of the residual stream and that of the weights."""
 
 
@@ -45,20 +38,21 @@ class Kernels:
         """
         library = build.load(build.library(folder))
         shapes = {
-            "rms_norm": [_Tensor] * 4 + [_Count] * 2 + [_Real, _Threads],
-            "rms_norm_backward": [_Tensor] * 5 + [_Count] * 2 + [_Real, _Threads],
-            "silu_mul": [_Tensor] * 3 + [_Count] * 3 + [_Threads],
-            "silu_mul_backward": [_Tensor] * 5 + [_Count, _Threads],
-            "rotate": [_Tensor] * 5 + [_Count] * 4 + [_Real, _Threads],
-            "put": [_Tensor] * 4 + [_Count] * 2 + [_Tensor, _Count, _Tensor] + [_Count] * 4 + [_Threads],
-            "attend": [_Tensor, _Tensor, _Count, _Real, _Tensor, _Tensor, _Tensor, _Count, _Tensor]
-            + [_Count] * 5
-            + [_Tensor, _Count, _Threads],
-            "draw": [_Tensor] * 3 + [_Count, _Tensor, _Real] + [_Count] * 2 + [_Tensor, _Threads],
+            "rms_norm": [TENSOR] * 4 + [COUNT] * 2 + [REAL, THREADS],
+            "rms_norm_backward": [TENSOR] * 5 + [COUNT] * 2 + [REAL, THREADS],
+            "silu_mul": [TENSOR] * 3 + [COUNT] * 3 + [THREADS],
+            "silu_mul_backward": [TENSOR] * 6 + [COUNT, THREADS],
+            "rotate": [TENSOR] * 5 + [COUNT] * 4 + [REAL, THREADS],
+            "put": [TENSOR] * 4 + [COUNT] * 2 + [TENSOR, COUNT, TENSOR] + [COUNT] * 4 + [THREADS],
+            "attend": [TENSOR, TENSOR, COUNT, REAL, TENSOR, TENSOR, TENSOR, COUNT, TENSOR]
+            + [COUNT] * 5
+            + [TENSOR, COUNT, THREADS],
         }
+        self.head = HeadKernels(library)
+        """From hidden states to tokens and their log-probabilities."""
         self._functions = {}
         for name, arguments in shapes.items():
-            for dtype, suffix in (_STREAMS if name.startswith("rms_norm") else _NAMES).items():
+            for dtype, suffix in (_STREAMS if name.startswith("rms_norm") else NAMES).items():
                 function = getattr(library, f"{name}_{suffix}")
                 function.argtypes, function.restype = arguments, None
                 self._functions[name, dtype] = function
@@ -70,22 +64,22 @@ class Kernels:
 
         x may be float32 where all else is bfloat16.
         """
-        _check(x, *([] if delta is None else [delta]), weight)
+        check(x, *([] if delta is None else [delta]), weight)
         rows, width = x.shape
         out = torch.empty_like(x, dtype=weight.dtype)
         run = self._functions["rms_norm", (x.dtype, weight.dtype)]
-        run(_at(out), _at(x), _at(delta), _at(weight), rows, width, eps, _threads(rows))
+        run(at(out), at(x), at(delta), at(weight), rows, width, eps, threads_for(rows))
         return out
 
     def rms_norm_backward(
         self, gradient: Float[Tensor, "n E"], x: Float[Tensor, "n E"], weight: Float[Tensor, " E"], *, eps: float
     ) -> tuple[Float[Tensor, "n E"], Float32[Tensor, " E"]]:
         """The gradients of `rms_norm` (without a delta): of x in its dtype, of the weight in float32."""
-        _check(gradient, x, weight)
+        check(gradient, x, weight)
         rows, width = x.shape
         dx, dweight = torch.empty_like(x), torch.empty(-(-rows // BAND), width)
         run = self._functions["rms_norm_backward", (x.dtype, weight.dtype)]
-        run(_at(dx), _at(dweight), _at(gradient), _at(x), _at(weight), rows, width, eps, _threads(rows // BAND))
+        run(at(dx), at(dweight), at(gradient), at(x), at(weight), rows, width, eps, threads_for(rows // BAND))
         return dx, dweight.sum(0)
 
     def silu_mul(self, gate: Float[Tensor, "n F"], up: Float[Tensor, "n F"]) -> Float[Tensor, "n F"]:
@@ -94,19 +88,21 @@ class Kernels:
         assert gate.stride() == up.stride() and gate.stride(1) == 1 and width % LANES == 0  # noqa: PT018
         out = gate.new_empty(rows, width)
         self._functions["silu_mul", gate.dtype](
-            _at(out), _at(gate), _at(up), gate.stride(0), rows, width, _threads(rows)
+            at(out), at(gate), at(up), gate.stride(0), rows, width, threads_for(rows)
         )
         return out
 
     def silu_mul_backward(
         self, gradient: Float[Tensor, "n F"], gate: Float[Tensor, "n F"], up: Float[Tensor, "n F"]
-    ) -> tuple[Float[Tensor, "n F"], Float[Tensor, "n F"]]:
-        """The gradients of `silu_mul` with respect to gate and up."""
-        _check(gradient, gate, up)
-        dgate, dup = torch.empty_like(gate), torch.empty_like(up)
+    ) -> tuple[Float[Tensor, "n F"], Float[Tensor, "n F"], Float[Tensor, "n F"]]:
+        """`silu_mul` once more, and its gradients with respect to gate and up."""
+        check(gradient, gate, up)
+        out, dgate, dup = torch.empty_like(gate), torch.empty_like(gate), torch.empty_like(up)
         run = self._functions["silu_mul_backward", gate.dtype]
-        run(_at(dgate), _at(dup), _at(gradient), _at(gate), _at(up), gate.numel(), _threads(len(gate)))
-        return dgate, dup
+        run(
+            at(out), at(dgate), at(dup), at(gradient), at(gate), at(up), gate.numel(), threads_for(len(gate))
+        )  # fmt: skip
+        return out, dgate, dup
 
     def rotate(
         self,
@@ -127,14 +123,14 @@ class Kernels:
         Source: RoFormer (arXiv 2104.09864), equation 34, with the halves of a head as the pairs.
         """
         norms = [norm for norm in (query_norm, key_norm) if norm is not None]
-        _check(qkv, cosines, sines, *norms)
+        check(qkv, cosines, sines, *norms)
         rows, width = cosines.shape
         assert width % (2 * LANES) == 0
         assert qkv.shape == (rows, (heads + 2 * kv_heads) * width)
         run = self._functions["rotate", qkv.dtype]
         run(
-            _at(qkv), _at(cosines), _at(sines), _at(query_norm), _at(key_norm),
-            rows, heads, kv_heads, width, eps, _threads(rows),
+            at(qkv), at(cosines), at(sines), at(query_norm), at(key_norm),
+            rows, heads, kv_heads, width, eps, threads_for(rows),
         )  # fmt: skip
 
     def put(
@@ -152,12 +148,12 @@ class Kernels:
             key, value: contiguous within a row.
             tables: by row, the numbers of its pages in order.
         """
-        _check(keys, values)
+        check(keys, values)
         rows, kv_heads, width = key.shape
         run = self._functions["put", keys.dtype]
         run(
-            _at(keys), _at(values), _at(_rows(key)), _at(_rows(value)), key.stride(0), value.stride(0),
-            _at(tables), tables.stride(0), _at(positions), rows, kv_heads, width, value.shape[2], _threads(rows),
+            at(keys), at(values), at(_rows(key)), at(_rows(value)), key.stride(0), value.stride(0),
+            at(tables), tables.stride(0), at(positions), rows, kv_heads, width, value.shape[2], threads_for(rows),
         )  # fmt: skip
 
     def attend(
@@ -178,40 +174,20 @@ class Kernels:
             lengths: at least 1.
             longest: at least their maximum.
         """
-        _check(keys, values)
+        check(keys, values)
         rows, heads, width = query.shape
         kv_heads, value_width = values.shape[1], values.shape[3]
         assert value_width % LANES == 0
         out = query.new_empty(rows, heads, value_width)
         room = -(-longest // LANES) * LANES
-        threads = min(rows, _threads(rows * room // LANES))  # a page is work for a thread as a row is elsewhere
+        threads = min(rows, threads_for(rows * room // LANES))  # a page is work for a thread as a row is elsewhere
         scratch = torch.empty(threads, heads * (room + width + value_width))
         run = self._functions["attend", query.dtype]
         run(
-            _at(out), _at(_rows(query)), query.stride(0), scaling, _at(keys), _at(values), _at(tables),
-            tables.stride(0), _at(lengths), rows, heads, kv_heads, width, value_width, _at(scratch), room, threads,
+            at(out), at(_rows(query)), query.stride(0), scaling, at(keys), at(values), at(tables),
+            tables.stride(0), at(lengths), rows, heads, kv_heads, width, value_width, at(scratch), room, threads,
         )  # fmt: skip
         return out
-
-    def draw(
-        self, logits: Float[Tensor, "n V"], uniforms: Float64[Tensor, " n"], *, temperature: float
-    ) -> tuple[Int64[Tensor, " n"], Float32[Tensor, " n"]]:
-        """One token a row and its log-probability in nats; see `policy.sampler.draw`. NaN marks unsound logits.
-
-        Args:
-            logits: before the division by the temperature, which is positive.
-            uniforms: in [0, 1).
-        """
-        _check(logits, uniforms)
-        rows, vocabulary = logits.shape
-        tokens, logprobs = torch.empty(rows, dtype=torch.int64), torch.empty(rows)
-        scratch = torch.empty(rows, -(-vocabulary // 128))
-        run = self._functions["draw", logits.dtype]
-        run(
-            _at(tokens), _at(logprobs), _at(logits), logits.stride(0), _at(uniforms), 1.0 / temperature,
-            rows, vocabulary, _at(scratch), min(rows, torch.get_num_threads()),
-        )  # fmt: skip
-        return tokens, logprobs
 
 
 def local_kernels() -> Kernels:
@@ -223,18 +199,6 @@ def local_kernels() -> Kernels:
     return Kernels(cache_folder() / "kernels")
 
 
-def _at(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
-
-
-def _check(*tensors: Tensor) -> None:
-    assert all(tensor.is_contiguous() and tensor.device.type == "cpu" for tensor in tensors)
-
-
 def _rows(tensor: Tensor) -> Tensor:
     """[n, H, D] with every row in one piece."""
     return tensor if tensor.stride(2) == 1 and tensor.stride(1) == tensor.shape[2] else tensor.contiguous()
-
-
-def _threads(rows: int) -> int:
-    return max(1, min(torch.get_num_threads(), rows // ROWS_PER_THREAD))

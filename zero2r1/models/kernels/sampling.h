@@ -2,28 +2,20 @@
 
 #pragma once
 
-#include "floats.h"
+#include "logits.h"
 
 namespace {
-
-constexpr int BLOCK = 128;  // as in policy/sampler.py
 
 // The first v with e_0 + ... + e_v > u * total, e = exp((z - max z) / temperature), and log(e_v / total).
 template <typename T>
 void draw(int64_t* tokens, float* logprobs, const T* logits, int64_t stride, const double* uniforms, float inverse,
           int64_t rows, int64_t vocabulary, float* scratch, int threads) {
-  int64_t num_blocks = (vocabulary + BLOCK - 1) / BLOCK, whole = vocabulary / LANES * LANES;
+  int64_t num_blocks = (vocabulary + BLOCK - 1) / BLOCK;
   FOR_ROWS(row, rows, threads) {
     const T* z = logits + row * stride;
     float* sums = scratch + row * num_blocks;
-    Floats tops = all(-INFINITY);
     bool is_sound = true;
-    for (int64_t v = 0; v < whole; v += LANES) {
-      Floats here = load(z + v) * inverse;
-      tops = here > tops ? here : tops;
-    }
-    float top = largest(tops);
-    for (int64_t v = whole; v < vocabulary; v++) top = std::fmax(top, load_one(z + v) * inverse);
+    float top = largest_of(z, vocabulary, inverse);
     double total = 0.0;
     for (int64_t block = 0; block < num_blocks; block++) {
       int64_t end = (block + 1) * BLOCK < vocabulary ? (block + 1) * BLOCK : vocabulary, v = block * BLOCK;

@@ -1,0 +1,113 @@
+"""Attention modules of a Llama-like network with compiled rotary positions, forward and back.
+
+transformers rotates queries and keys in eight operations, each a pass over memory, some in float32; here it is one pass
+in place. Projections, norms of heads and the attention itself stay what they are.
+
+What it does not do: other devices, dtypes and classes, caches of transformers' own, second derivatives.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor, nn
+
+from zero2r1.models.attention import ATTENTION, PackedContext, attend_in_context
+from zero2r1.models.kernels.arguments import LANES, NAMES
+from zero2r1.models.kernels.ops import Kernels
+
+ATTENTIONS = frozenset({"LlamaAttention", "MistralAttention", "Qwen2Attention", "Qwen3Attention"})
+"""Classes of transformers that rotate the halves of a head by the same angles and attend with `scaling`."""
+
+
+def rotated(
+    x: Float[Tensor, "T HD"], cosines: Float32[Tensor, "T D"], sines: Float32[Tensor, "T D"], kernels: Kernels
+) -> Float[Tensor, "T HD"]:
+    """Every head (a, b) of D numbers becomes (a cos - b sin, b cos + a sin), in place.
+
+    Args:
+        x: heads side by side, on a CPU, float32 or bfloat16; it is written to. D is a multiple of 32.
+        cosines, sines: of each position's angles, for both halves of a head alike.
+
+    Source: RoFormer (arXiv 2104.09864), equation 34, with the halves of a head as the pairs. The gradient is the
+    rotation by the opposite angles.
+    """
+    turned: Tensor = _Rotated.apply(x, cosines, sines, kernels)
+    return turned
+
+
+class _Rotated(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cosines: Tensor, sines: Tensor, kernels: Kernels) -> Tensor:
+        ctx.save_for_backward(cosines, sines)
+        ctx.kernels = kernels
+        ctx.mark_dirty(x)
+        kernels.rotate(x, cosines, sines, heads=x.shape[1] // cosines.shape[1], kv_heads=0)
+        return x
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        cosines, sines = ctx.saved_tensors
+        back = gradient.clone(memory_format=torch.contiguous_format)
+        ctx.kernels.rotate(back, cosines, -sines, heads=back.shape[1] // cosines.shape[1], kv_heads=0)
+        return back, None, None, None
+
+
+def attention(
+    module: nn.Module,
+    kernels: Kernels,
+    hidden_states: Tensor,
+    position_embeddings: tuple[Tensor, Tensor] | None = None,
+    attention_mask: Tensor | None = None,
+    past_key_values: object = None,
+    **others: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """The forward of an attention module: [1, T, E] to [1, T, E], under the `attention_context` among the others."""
+    tables = position_embeddings or ()
+    is_known = (
+        hidden_states.device.type == "cpu" and hidden_states.dtype in NAMES and len(hidden_states) == 1
+        and past_key_values is None and len(tables) == 2 and all(table.dtype == torch.float32 for table in tables)
+        and tables[0].shape[2] % (2 * LANES) == 0
+    )  # fmt: skip
+    if not is_known:
+        own: tuple[Tensor, Tensor | None] = type(module).forward(
+            module, hidden_states, position_embeddings, attention_mask, past_key_values, **others
+        )
+        return own
+    cosines, sines = (table[0].contiguous() for table in tables)
+    width = cosines.shape[1]
+
+    def heads_of(name: str) -> Tensor:
+        """[T, H, D], normed where the module norms heads."""
+        heads: Tensor = getattr(module, f"{name}_proj")(hidden_states)[0].unflatten(1, (-1, width))
+        norm = getattr(module, f"{name}_norm", None)
+        return heads if norm is None else norm(heads)
+
+    query, key = (
+        rotated(heads.flatten(1), cosines, sines, kernels).view_as(heads) for heads in (heads_of("q"), heads_of("k"))
+    )
+    value = heads_of("v")
+    mixed, _ = attend_in_context(
+        module, *(rows.transpose(0, 1)[None] for rows in (query, key, value)), None, scaling=module.scaling, **others
+    )
+    return module.o_proj(mixed.flatten(2)), None
+
+
+def agrees(module: nn.Module, kernels: Kernels, *, rows: int, tolerance: float) -> bool:
+    """Whether `attention` gives what the module's own forward gives on a few rows, up to rounding.
+
+    Args:
+        tolerance: largest difference, relative to the largest number.
+    """
+    weight = module.q_proj.weight
+    width = int(module.head_dim)
+    if module.config._attn_implementation != ATTENTION or weight.dtype not in NAMES or width % (2 * LANES):
+        return False
+    x = torch.linspace(-18.0, 27.0, rows * weight.shape[1]).sin_().view(1, rows, -1).to(weight.dtype)
+    angles = torch.linspace(0.0, 3.0, rows * width // 2).view(1, rows, -1).repeat(1, 1, 2)
+    given = {"position_embeddings": (angles.cos(), angles.sin()), "attention_context": PackedContext([rows])}
+    with torch.no_grad():
+        expected = type(module).forward(module, x, attention_mask=None, **given)[0]
+        found = attention(module, kernels, x, **given)[0]
+    return float((found - expected).abs().max()) <= tolerance * float(expected.abs().max())
