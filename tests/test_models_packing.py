@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zero2r1.models.packing import pack, plan
+from zero2r1.models.packing import LEAST_SHARED, families_of, pack, plan
 
 LENGTHS = st.lists(st.integers(1, 60), max_size=40)
 
@@ -60,3 +60,59 @@ def test_impossible_plans_are_refused(lengths, max_tokens):
 
 def test_no_sequences_need_no_pack():
     assert plan([], 10) == []
+
+
+FAMILIES = st.lists(
+    st.tuples(st.integers(1, 20), st.lists(st.integers(1, 12), min_size=1, max_size=6)), min_size=1, max_size=6
+)
+"""Prompts by their length, and the lengths of what follows each."""
+
+
+def samples(families):
+    """Token ids of every sample, and how many of them are its prompt's."""
+    sequences, contexts = [], []
+    for number, (prompt, answers) in enumerate(families):
+        for i, answer in enumerate(answers):
+            sequences.append(torch.tensor([number] * prompt + [100 * number + i] * answer))
+            contexts.append(prompt)
+    return sequences, contexts
+
+
+def test_a_shared_beginning_stands_in_the_row_once():
+    trunk = list(range(10, 10 + LEAST_SHARED))
+    sequences = [torch.tensor([*trunk, 1, 2]), torch.tensor([9, 9]), torch.tensor([*trunk, 3])]
+    contexts = [LEAST_SHARED, 1, LEAST_SHARED]
+    families = families_of(sequences, contexts)
+    assert families == [0, 1, 0]
+    row = pack(sequences, families=families, contexts=contexts)
+    assert row.token_ids.tolist() == [*trunk, 1, 2, 9, 9, 3]
+    assert row.position_ids.tolist() == [*range(LEAST_SHARED + 2), 0, 1, LEAST_SHARED]
+    assert row.lengths == (LEAST_SHARED + 2, 2, LEAST_SHARED + 1)
+    assert row.places[2].tolist() == [*range(LEAST_SHARED), LEAST_SHARED + 4]
+
+
+def test_plan_counts_a_shared_beginning_once():
+    # Two samples of 8 + 2 tokens take 12, and a third prompt's 4 fill the pack of 16.
+    assert plan([10, 10, 4], 16, families=[0, 0, 1], contexts=[8, 8, 1]) == [[0, 1, 2]]
+    assert plan([10, 10, 4], 16) == [[0, 2], [1]]
+
+
+@given(FAMILIES, st.integers(1, 60))
+def test_every_token_of_every_sample_is_found_in_its_pack(families, max_tokens):
+    sequences, contexts = samples(families)
+    numbers = families_of(sequences, contexts)
+    packs = plan(list(map(len, sequences)), max_tokens, families=numbers, contexts=contexts)
+    assert sorted(index for members in packs for index in members) == list(range(len(sequences)))
+    for members in packs:
+        chosen = [sequences[i] for i in members]
+        row = pack(chosen, families=[numbers[i] for i in members], contexts=[contexts[i] for i in members])
+        assert len(row.token_ids) <= max_tokens or len(members) == 1
+        for sequence, place in zip(chosen, row.places, strict=True):
+            assert torch.equal(row.token_ids[place], sequence)
+            assert torch.equal(row.position_ids[place], torch.arange(len(sequence)))
+        assert sorted(set(torch.cat(row.places).tolist())) == list(range(len(row.token_ids)))
+
+
+def test_short_beginnings_are_not_shared():
+    sequences = [torch.tensor([1, 2, 3]), torch.tensor([1, 2, 4])]
+    assert families_of(sequences, [2, 2]) == [0, 1]

@@ -1,7 +1,7 @@
 """Attention modules of a Llama-like network with compiled rotary positions, forward and back.
 
-transformers rotates queries and keys in eight operations, each a pass over memory, some in float32; here it is one pass
-in place. Projections, norms of heads and the attention itself stay what they are.
+transformers rotates queries and keys in eight operations, each a pass over memory, some in float32; here it is a copy and
+one pass. Projections, norms of heads and the attention itself stay what they are.
 
 What it does not do: other devices, dtypes and classes, caches of transformers' own, second derivatives.
 """
@@ -23,10 +23,10 @@ ATTENTIONS = frozenset({"LlamaAttention", "MistralAttention", "Qwen2Attention", 
 def rotated(
     x: Float[Tensor, "T HD"], cosines: Float32[Tensor, "T D"], sines: Float32[Tensor, "T D"], kernels: Kernels
 ) -> Float[Tensor, "T HD"]:
-    """Every head (a, b) of D numbers becomes (a cos - b sin, b cos + a sin), in place.
+    """Every head (a, b) of D numbers becomes (a cos - b sin, b cos + a sin).
 
     Args:
-        x: heads side by side, on a CPU, float32 or bfloat16; it is written to. D is a multiple of 32.
+        x: heads side by side, on a CPU, float32 or bfloat16. D is a multiple of 32.
         cosines, sines: of each position's angles, for both halves of a head alike.
 
     Source: RoFormer (arXiv 2104.09864), equation 34, with the halves of a head as the pairs. The gradient is the
@@ -41,17 +41,19 @@ class _Rotated(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, cosines: Tensor, sines: Tensor, kernels: Kernels) -> Tensor:
         ctx.save_for_backward(cosines, sines)
         ctx.kernels = kernels
-        ctx.mark_dirty(x)
-        kernels.rotate(x, cosines, sines, heads=x.shape[1] // cosines.shape[1], kv_heads=0)
-        return x
+        return _turned(x, cosines, sines, kernels)
 
     @staticmethod
     @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         cosines, sines = ctx.saved_tensors
-        back = gradient.clone(memory_format=torch.contiguous_format)
-        ctx.kernels.rotate(back, cosines, -sines, heads=back.shape[1] // cosines.shape[1], kv_heads=0)
-        return back, None, None, None
+        return _turned(gradient, cosines, -sines, ctx.kernels), None, None, None
+
+
+def _turned(x: Tensor, cosines: Tensor, sines: Tensor, kernels: Kernels) -> Tensor:
+    out = x.clone(memory_format=torch.contiguous_format)
+    kernels.rotate(out, cosines, sines, heads=x.shape[1] // cosines.shape[1], kv_heads=0)
+    return out
 
 
 def attention(
