@@ -134,9 +134,10 @@ def meets(found: Mapping[str, Any]) -> bool:
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(threads=2)  # reading 8k tokens takes a core minutes
     parser.add_argument("--turns", type=int, default=5, help="turns of the prefill, after one to warm up")
     parser.add_argument("--prompt", type=int, default=1024, help="tokens of the group's prompt")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds over all contexts")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds over all contexts")
     parser.add_argument("--steps", type=int, default=24, help="decoding steps at each context")
     parser.add_argument("--sequences", type=int, default=4, help="sequences decoded together")
     parser.add_argument("--longest", type=int, default=CONTEXTS[-1], help="longest context, at least 1024")

@@ -11,14 +11,13 @@ all logits at once it would have a part of 4 bytes times the vocabulary, several
 The gradients are taken off whole. At the peak the one of the embeddings may not be there yet, so at the large
 vocabulary the figure can be too small by that one, 4 * vocabulary * width bytes; the slopes are not touched by it.
 
-TRL's update (`GRPOTrainer` with its defaults) is measured beside ours on the same network and rows where the package
-`trl` is installed, at fewer tokens: its logits alone are 4 * tokens * vocabulary bytes.
+TRL's update (`GRPOTrainer` with its defaults) is measured beside ours on the same network and rows where its own
+environment is there (`make peers`), at fewer tokens: its logits alone are 4 * tokens * vocabulary bytes.
 
 Linux only: the peak is read from /proc.
 """
 
 import argparse
-import importlib.util
 import os
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from peers.client import interpreter
 from report import Claim, last_report, run
 
 GOAL_BYTES = 1.2e9
@@ -46,24 +46,29 @@ def measure(arguments: argparse.Namespace) -> Mapping[str, Any]:
         return {"ours": _ours, "trl": _trl}[who](int(tokens), int(vocabulary), arguments)
     found = {(tokens, vocab): _child("ours", tokens, vocab, arguments) for vocab in VOCABULARIES for tokens in TOKENS}
     slopes = [_slope([(tokens, found[tokens, vocab]) for tokens in TOKENS]) for vocab in VOCABULARIES]
-    has_trl = importlib.util.find_spec("trl") is not None
+    python = interpreter(arguments.trl_python, variable="ZERO2R1_TRL_PYTHON", default=".venv-trl/bin/python")
     return {
         "peak_bytes": found[TOKENS[-1], VOCABULARIES[-1]],
         "bytes_per_token": {str(vocab): round(slope) for vocab, slope in zip(VOCABULARIES, slopes, strict=True)},
         "slope_ratio": round(slopes[-1] / slopes[0], 3),
         "bytes": {f"{tokens} tokens, vocabulary {vocab}": value for (tokens, vocab), value in found.items()},
-        "trl": _beside_trl(arguments) if has_trl else "not measured: trl is not installed",
+        "trl": _beside_trl(python, arguments) if python else "not measured: its environment is absent",
     }
 
 
-def _beside_trl(arguments: argparse.Namespace) -> dict[str, Any]:
+def _beside_trl(python: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """TRL and ours at the same few tokens and the large vocabulary."""
-    pair = {who: _child(who, TRL_TOKENS, VOCABULARIES[-1], arguments) for who in ("ours", "trl")}
+    pair = {
+        who: _child(who, TRL_TOKENS, VOCABULARIES[-1], arguments, python=of)
+        for who, of in (("ours", sys.executable), ("trl", python))
+    }
     return {"tokens": TRL_TOKENS, "vocabulary": VOCABULARIES[-1], **pair}
 
 
-def _child(who: str, tokens: int, vocabulary: int, arguments: argparse.Namespace) -> int:
-    command = [sys.executable, __file__, "--only", f"{who}:{tokens}:{vocabulary}", "--threads", str(arguments.threads)]
+def _child(
+    who: str, tokens: int, vocabulary: int, arguments: argparse.Namespace, *, python: Path | str = sys.executable
+) -> int:
+    command = [str(python), __file__, "--only", f"{who}:{tokens}:{vocabulary}", "--threads", str(arguments.threads)]
     command += ["--pass-tokens", str(arguments.pass_tokens), *(["--recompute"] if arguments.recompute else [])]
     # glibc keeps freed memory below this size for itself; given back at once, the resident set is what is in use.
     environment = {**os.environ, "OMP_NUM_THREADS": str(arguments.threads), "MALLOC_MMAP_THRESHOLD_": "65536"}
@@ -121,12 +126,13 @@ def _trl(tokens: int, vocabulary: int, arguments: argparse.Namespace) -> dict[st
     import torch
     from datasets import Dataset
     from datasets.table import InMemoryTable
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
     from transformers import PreTrainedTokenizerFast
     from trl import GRPOConfig, GRPOTrainer
 
-    from zero2r1.models.tokenizer import make_tokenizer
-
-    tokenizer: PreTrainedTokenizerFast = make_tokenizer(["What is 1 + 2? 3"], vocab_size=280)
+    words = Tokenizer(WordLevel({"?": 0, "1": 1, ".": 2}, unk_token="?"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token=".", pad_token=".")
     model = _network(vocabulary)
     with tempfile.TemporaryDirectory() as folder:
         trainer = GRPOTrainer(
@@ -176,6 +182,7 @@ def _status(name: str) -> int:
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", default="", help="WHO:TOKENS:VOCABULARY, one setting in this process")
     parser.add_argument("--pass-tokens", type=int, default=0, help="tokens of one pass (0: all)")
+    parser.add_argument("--trl-python", default=None, help="interpreter with trl (default .venv-trl)")
     parser.add_argument("--recompute", action="store_true", help="recompute activations in the backward pass")
 
 

@@ -9,7 +9,8 @@ import safetensors.numpy
 from transformers import AutoModelForCausalLM
 
 from zero2r1 import pipeline
-from zero2r1.core.errors import RunError
+from zero2r1.core.errors import MissingExtraError, RunError
+from zero2r1.learner import lora
 from zero2r1.report import build, stage_table
 
 
@@ -84,3 +85,11 @@ def test_a_folder_without_a_run_cannot_be_resumed(tmp_path: Path) -> None:
 def test_a_stage_whose_parent_is_missing_says_which(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="stage 'r1_zero' needs 'base', which is not finished"):
         pipeline.run(pipeline.load_recipe("micro"), run_dir=tmp_path / "run", only=["r1_zero"])
+
+
+def test_a_missing_extra_is_told_before_the_first_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lora.importlib.util, "find_spec", lambda name: None)
+    recipe = pipeline.load_recipe("micro", ["stages.dev2.learner.lora.rank=4"])
+    with pytest.raises(MissingExtraError, match="lora"):
+        pipeline.run(recipe, run_dir=tmp_path / "run")
+    assert not list((tmp_path / "run").glob("stages/*"))

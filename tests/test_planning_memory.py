@@ -11,6 +11,7 @@ from zero2r1.learner.config import LearnerConfig, LoraConfig
 from zero2r1.learner.learner import Learner
 from zero2r1.models import logprobs
 from zero2r1.models.fused import FusedNetwork, has_packed_products
+from zero2r1.models.head import head_of
 from zero2r1.pipeline.planning import memory
 from zero2r1.pipeline.planning.memory import Running
 from zero2r1.pipeline.planning.probes import running_of
@@ -44,9 +45,8 @@ def test_states_of_training():
 
 
 def test_logits_are_those_of_one_chunk():
-    assert (memory.MAX_LOGITS, memory.CACHED_LOGITS, memory.DEVICE_LOGITS) == (
-        logprobs.MAX_LOGITS, logprobs.CACHED_LOGITS, logprobs.DEVICE_LOGITS,
-    )  # fmt: skip
+    for name in ("MAX_LOGITS", "CACHED_LOGITS", "DEVICE_LOGITS", "KEPT_BYTES"):
+        assert getattr(memory, name) == getattr(logprobs, name)
     assert inspect.signature(logprobs.token_logprobs).parameters["chunk"].default == memory.LOGIT_ROWS
     # 512 rows of 1000 in one chunk; 2^18 / 1000 = 262 rows are worked on.
     assert memory.logits_bytes(512, 1000, "float32", is_cpu=True) == 4 * 512 * 1000 + 4 * 262 * 1000
@@ -57,11 +57,24 @@ def test_logits_are_those_of_one_chunk():
     assert memory.logits_bytes(9, 2**28, "float32", is_cpu=True) == 8 * 2**28  # one row at least
 
 
-def test_the_head_in_float32():
-    assert memory.head_bytes(10, "bfloat16", is_cpu=True, is_trained=True) == 80  # a copy and a gradient
-    assert memory.head_bytes(10, "bfloat16", is_cpu=True, is_trained=False) == 40
-    assert memory.head_bytes(10, "float32", is_cpu=True, is_trained=True) == 40
-    assert memory.head_bytes(10, "bfloat16", is_cpu=False, is_trained=False) == 0
+def test_the_head_by_hand():
+    # 10 rows of 1000 words, a layer of 4000 numbers. float32: logits 4 * 10 * 1000 twice (all 10 rows are few), a
+    # gradient of 16,000; kept: 40,000 beside the larger of the logits and the gradient.
+    read, plain = Running(is_cpu=True, is_read_compiled=True), Running(is_cpu=True)
+    assert memory.head_bytes(10, 1000, 4000, "float32", plain, is_trained=True) == 80_000 + 16_000
+    assert memory.head_bytes(10, 1000, 4000, "float32", read, is_trained=True) == 40_000 + 80_000
+    # bfloat16: 60,000 + 40,000 of logits; a copy of 4 bytes a number and a gradient of 4.
+    low = Running(is_cpu=True, head_bytes=4)
+    assert memory.head_bytes(10, 1000, 4000, "bfloat16", low, is_trained=True) == 100_000 + 16_000 + 16_000
+    assert memory.head_bytes(10, 1000, 4000, "bfloat16", low, is_trained=False) == 100_000 + 16_000
+    # Laid out in 2 bytes; 20,000 kept.
+    packed = Running(is_cpu=True, head_bytes=2, is_read_compiled=True)
+    assert memory.head_bytes(10, 1000, 4000, "bfloat16", packed, is_trained=True) == 20_000 + 108_000
+    # At the backward pass a large table's gradient of 2 bytes is more than logits were.
+    assert memory.head_bytes(1, 10, 10**6, "bfloat16", packed, is_trained=True) == 20 + 2_000_000 + 60 + 40
+    # 2730 rows of 49,152 in bfloat16 fit into 2^28 bytes, 2731 do not.
+    assert memory.kept_bytes(2730, 49_152, "bfloat16", packed) == 2 * 2730 * 49_152
+    assert memory.kept_bytes(2731, 49_152, "bfloat16", packed) == memory.kept_bytes(1, 10, "bfloat16", low) == 0
 
 
 def test_activations_by_hand(small: Shape):
@@ -88,7 +101,7 @@ def test_activations_are_what_the_network_saves(kind: str, dtype: str, is_compil
     model = build(config, device="cpu").to(getattr(torch, dtype))
     settings = LearnerConfig(compute_dtype=dtype, kernels="auto" if is_compiled else "off")
     learner = Learner(model, settings, total_steps=1)
-    running = running_of(model, network_of(model))
+    running = running_of(model, network_of(model), head=learner.head)
     assert (running.is_quick, running.is_wide) == (is_compiled, is_compiled or dtype == "float32")
     own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
     saved: dict[int, torch.Tensor] = {}
@@ -103,7 +116,9 @@ def test_activations_are_what_the_network_saves(kind: str, dtype: str, is_compil
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         learner._forward(Batch(rows=(row,) * 8).rows, 1.0)
     counted = sum(tensor.untyped_storage().nbytes() for tensor in saved.values()) / 512
-    planned = memory.activations_per_token(shape_of(config, kind), dtype, running)
+    shape = shape_of(config, kind)
+    planned = memory.activations_per_token(shape, dtype, running)
+    planned += memory.kept_bytes(8 * 63, shape.vocab, dtype, running) / 512
     assert planned == pytest.approx(counted, rel=0.01)
 
 
@@ -158,12 +173,13 @@ def test_terms_of_adapters(small: Shape):
 
 
 def test_layouts_by_hand(small: Shape):
-    # q 96*128, k and v 96*64, o 128*96, gate, up and down 96*256; V E = 64*96 in float32.
+    # q 96*128, k and v 96*64, o 128*96, gate, up and down 96*256; V E = 64*96 once more in 4 or 2 bytes.
     assert (small.matrices, small.joined) == (3 * 110_592, 3 * 73_728)
-    packed, joined = Running(is_cpu=True, layout="packed"), Running(is_cpu=True, layout="joined")
+    packed = Running(is_cpu=True, layout="packed", head_bytes=4)
+    joined, low = (Running(is_cpu=True, layout="joined", head_bytes=size) for size in (0, 2))
     assert memory.layout_bytes(small, "bfloat16", packed, has_adapters=False) == 2 * 331_776 + 4 * 6144
     assert memory.layout_bytes(small, "float32", joined, has_adapters=False) == 4 * 221_184
-    assert memory.layout_bytes(small, "bfloat16", joined, has_adapters=False) == 2 * 221_184 + 4 * 6144
+    assert memory.layout_bytes(small, "bfloat16", low, has_adapters=False) == 2 * 221_184 + 2 * 6144
     assert memory.layout_bytes(small, "float32", joined, has_adapters=True) == 4 * 331_776
     assert memory.layout_bytes(small, "bfloat16", OWN, has_adapters=True) == 0
 
@@ -171,12 +187,13 @@ def test_layouts_by_hand(small: Shape):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_layout_is_what_the_compiled_network_holds(dtype: str, small: Shape, kernels: Any):
     model = build({"model_type": "qwen3", **SMALL}, device="cpu").to(getattr(torch, dtype)).eval()
-    running = running_of(model, fused_network_of(model, kernels))
+    running = running_of(model, fused_network_of(model, kernels), head=head_of(model, kernels.head))
     assert running.layout == ("packed" if dtype == "bfloat16" and has_packed_products() else "joined")
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     network = FusedNetwork(model, kernels)
     held = {id(tensor): tensor for layer in network._layers for tensor in _tensors(layer)}
-    held[id(network._head.weight)] = network._head.weight
+    head = network._head
+    held |= {id(tensor): tensor for tensor in (head.weight, *([] if head.packed is None else [head.packed.panels]))}
     bytes_held = sum(
         tensor.numel() * tensor.element_size()
         for tensor in held.values()

@@ -120,9 +120,10 @@ def test_an_update_by_hand():
     )  # fmt: skip
     slots = {work.rollout: 32, work.heldout: 4}
     phases = update_phases(work, calls(), slots, document_s=0.0, micro_tokens=1000)
-    # Three calls for six updates: each counts half. Ten rows a pass: two passes.
+    # Three calls for six updates: each counts half. Eight samples of each of two prompts learn 16 * 50 + 2 * 41 = 882
+    # tokens, 55 a row: all in one pass.
     assert phases == {
-        "update": 3 * 1456 + 200 + 5, "reference": 1456, "layout": 3.5, "prefill": 580, "decode": 52_800,
+        "update": 3 * 882 + 100 + 5, "reference": 882, "layout": 3.5, "prefill": 580, "decode": 52_800,
         "answers": 432, "hash": 11, "heldout": pytest.approx((11 + 1160 + 50 * 4 * 66 + 8 + 100) / 3),
     }  # fmt: skip
     assert update_phases(work, calls(recompute_hash=False), slots, document_s=0.0, micro_tokens=1000)["hash"] == 5.5

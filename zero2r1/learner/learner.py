@@ -35,7 +35,7 @@ from zero2r1.learner.schedule import lr_at
 from zero2r1.models.attention import PackedContext
 from zero2r1.models.forward import hidden_states
 from zero2r1.models.gathering import Gather
-from zero2r1.models.head import head_of
+from zero2r1.models.head import Head, head_of
 from zero2r1.models.layers import quicken_here
 from zero2r1.models.logprobs import token_logprobs
 from zero2r1.models.packing import families_of, pack, plan
@@ -116,6 +116,11 @@ class Learner:
                     answers[i][row.loss_mask] = part
         return answers
 
+    @property
+    def head(self) -> Head:
+        """Hidden states to logits, as this learner computes them."""
+        return head_of(self.model, self._head_kernels)
+
     def _passes(self, rows: Sequence[Row]) -> list[list[Row]]:
         return [[rows[i] for i in members] for members in self._plan(rows)]
 
@@ -151,9 +156,7 @@ class Learner:
         before = [place[:-1][row.loss_mask[1:]] for row, place in zip(rows, packed.places, strict=True)]
         targets = torch.cat([row.token_ids[row.loss_mask] for row in rows])
         states = Gather(torch.cat(before), len(hidden), device)(hidden)
-        return token_logprobs(
-            head_of(self.model, self._head_kernels), states, targets.to(device), temperature=temperature
-        )
+        return token_logprobs(self.head, states, targets.to(device), temperature=temperature)
 
     def _tokens(self, rows: Sequence[Row]) -> Tokens:
         """The tokens under the loss, with what the loss reads of them."""

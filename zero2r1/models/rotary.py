@@ -1,7 +1,7 @@
 """Attention modules of a Llama-like network with compiled rotary positions, forward and back.
 
-transformers rotates queries and keys in eight operations, each a pass over memory, some in float32; here it is a copy and
-one pass. Projections, norms of heads and the attention itself stay what they are.
+transformers rotates queries and keys in eight operations, each a pass over memory, some in float32; here it is a copy
+and one pass. Projections, norms of heads and the attention itself stay what they are.
 
 What it does not do: other devices, dtypes and classes, caches of transformers' own, second derivatives.
 """
@@ -89,10 +89,8 @@ def attention(
     query, key = (
         rotated(heads.flatten(1), cosines, sines, kernels).view_as(heads) for heads in (heads_of("q"), heads_of("k"))
     )
-    value = heads_of("v")
-    mixed, _ = attend_in_context(
-        module, *(rows.transpose(0, 1)[None] for rows in (query, key, value)), None, scaling=module.scaling, **others
-    )
+    query, key, value = (rows.transpose(0, 1)[None] for rows in (query, key, heads_of("v")))
+    mixed, _ = attend_in_context(module, query, key, value, None, scaling=module.scaling, **others)
     return module.o_proj(mixed.flatten(2)), None
 
 
@@ -108,8 +106,8 @@ def agrees(module: nn.Module, kernels: Kernels, *, rows: int, tolerance: float) 
         return False
     x = torch.linspace(-18.0, 27.0, rows * weight.shape[1]).sin_().view(1, rows, -1).to(weight.dtype)
     angles = torch.linspace(0.0, 3.0, rows * width // 2).view(1, rows, -1).repeat(1, 1, 2)
-    given = {"position_embeddings": (angles.cos(), angles.sin()), "attention_context": PackedContext([rows])}
+    tables, context = (angles.cos(), angles.sin()), PackedContext([rows])
     with torch.no_grad():
-        expected = type(module).forward(module, x, attention_mask=None, **given)[0]
-        found = attention(module, kernels, x, **given)[0]
+        expected = type(module).forward(module, x, tables, None, attention_context=context)[0]
+        found = attention(module, kernels, x, tables, attention_context=context)[0]
     return float((found - expected).abs().max()) <= tolerance * float(expected.abs().max())

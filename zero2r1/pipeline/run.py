@@ -23,6 +23,7 @@ from zero2r1.core.errors import RunError
 from zero2r1.core.run import RunFolder
 from zero2r1.pipeline.graph import STARTED, PlannedStage, plan, started_key
 from zero2r1.recipes import Recipe, load
+from zero2r1.stages.config import StageBase
 from zero2r1.stages.observer import Observer, Silent
 
 VERSIONS_OF = ("zero2r1", "torch", "transformers", "tokenizers", "safetensors", "math-verify", "numpy")
@@ -61,6 +62,7 @@ def run(
         _describe(folder, recipe, command)
         _set_threads(recipe)
         planned = plan(recipe, folder, only=only, from_stage=from_stage)
+        _refuse_missing_extras([recipe.stages[item.name] for item in planned if item.action == "run"])
         try:
             for item in planned:
                 watcher.stage_started(item.name, item.kind, f"{item.action}: {item.reason}")
@@ -119,6 +121,14 @@ def _set_threads(recipe: Recipe) -> None:
         import torch
 
         torch.set_num_threads(recipe.threads)
+
+
+def _refuse_missing_extras(stages: Sequence[StageBase]) -> None:
+    """MissingExtraError for a package that a later stage would miss, before the first one has begun."""
+    if any(stage.learner.lora is not None for stage in stages):
+        from zero2r1.learner.lora import require_peft
+
+        require_peft()
 
 
 def _do(item: PlannedStage, recipe: Recipe, folder: RunFolder, observer: Observer) -> None:

@@ -18,23 +18,22 @@ no sample its tokens.
 What it does not do: no quantised cache, no speculation, no sharing of work between calls, one device.
 """
 
-from collections import Counter
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from zero2r1.core.errors import ConfigError, ModelError, RunError
-from zero2r1.core.random import Address, key
+from zero2r1.core.errors import ConfigError, RunError
+from zero2r1.core.random import Address
 from zero2r1.core.types import Completion, Prompt
 from zero2r1.models.load import weights_hash
 from zero2r1.policy.base import Policy, Sampling
 from zero2r1.policy.config import MAX_SLOTS, MAX_TOKENS_IN_CACHE, PREFILL_TOKENS
 from zero2r1.policy.decoding import Decoding, Spoken
+from zero2r1.policy.lineage import completion_of, encode, end_tokens, jobs_of, refuse_renamed, text_of
 from zero2r1.policy.network import Network, find_kernels, fused_network_of, network_of
 from zero2r1.policy.pages import PAGE
-from zero2r1.policy.samples import Job
 from zero2r1.policy.session import Session, Stats, refuse_too_long
 
 
@@ -81,14 +80,7 @@ class Engine(Policy):
             RunError: other weights of the same version have been sampled from already.
         """
         weights = weights_hash(model)
-        if self._hashes.get(version, weights) != weights:
-            raise RunError(
-                "Z317",
-                f"version {version} names two sets of weights: {self._hashes[version]} and {weights}",
-                where="Engine.follow",
-                why="samples of both would carry the same version",
-                fix="give changed weights a version of their own",
-            )
+        refuse_renamed(self._hashes, version, weights, where="Engine.follow")
         self.version, self.weights_hash = version, weights
         self._model = model
         self._network: Network | None = None
@@ -100,15 +92,7 @@ class Engine(Policy):
         Raises:
             ModelError: the tokenizer has no chat template, or the template renders to nothing.
         """
-        if self._tokenizer.chat_template is None:
-            raise ModelError(
-                "Z205", "the tokenizer has no chat template", fix="choose one with zero2r1.models.load.set_template"
-            )
-        messages = [{"role": message.role, "content": message.content} for message in prompt.messages]
-        token_ids = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
-        if not token_ids:
-            raise ModelError("Z205", f"the chat template renders prompt {prompt.id} to no tokens", fix="choose another")
-        return tuple(token_ids)
+        return encode(self._tokenizer, prompt)
 
     def sample(
         self,
@@ -138,7 +122,7 @@ class Engine(Policy):
         decoding = Decoding(
             self._current_network(),
             encoded,
-            _jobs(prompts, samples_per_prompt, address),
+            jobs_of(prompts, samples_per_prompt, address),
             sampling=sampling,
             eos_ids=eos_ids,
             decode=self._text,
@@ -151,7 +135,11 @@ class Engine(Policy):
 
         def take(spoken: Spoken) -> None:
             group = spoken.job.group
-            completion = self._completion(prompts[group], encoded[group], spoken, eos_ids)
+            completion = completion_of(
+                self._tokenizer, prompts[group], sample=spoken.job.sample, prompt_token_ids=encoded[group],
+                token_ids=spoken.token_ids, logprobs=spoken.logprobs, finish=spoken.finish, ends=eos_ids,
+                version=self.version, weights_hash=self.weights_hash,
+            )  # fmt: skip
             groups[group].append(completion)
             if on_finished is not None:
                 on_finished(completion)
@@ -204,30 +192,10 @@ class Engine(Policy):
     @property
     def eos_ids(self) -> frozenset[int]:
         """Tokens that end a response: those of the tokenizer and of the model's generation config."""
-        config = getattr(self._model, "generation_config", None)
-        named = [self._tokenizer.eos_token_id, *_listed(getattr(config, "eos_token_id", None))]
-        return frozenset(token for token in named if token is not None)
-
-    def _completion(
-        self, prompt: Prompt, prompt_token_ids: tuple[int, ...], spoken: Spoken, eos_ids: Set[int]
-    ) -> Completion:
-        token_ids = spoken.token_ids
-        words = token_ids[:-1] if token_ids[-1] in eos_ids else token_ids
-        return Completion(
-            prompt=prompt,
-            sample=spoken.job.sample,
-            prompt_token_ids=prompt_token_ids,
-            token_ids=token_ids,
-            logprobs=spoken.logprobs,
-            text=self._text(list(words)),
-            finish=spoken.finish,
-            policy_version=self.version,
-            weights_hash=self.weights_hash,
-        )
+        return end_tokens(self._model, self._tokenizer)
 
     def _text(self, token_ids: list[int]) -> str:
-        """As it is: no special token is left out, no space tidied up, so rewards see what the model said."""
-        return self._tokenizer.decode(token_ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return text_of(self._tokenizer, token_ids)
 
     @property
     def _max_positions(self) -> int | None:
@@ -248,25 +216,6 @@ class Engine(Policy):
             why="the samples would name weights they do not come from",
             fix=fix,
         )
-
-
-def _jobs(prompts: Sequence[Prompt], samples_per_prompt: int, address: Address) -> list[Job]:
-    """Group by group. A repeated prompt has its occurrence in the key, so that its samples are not copies."""
-    seen: Counter[str] = Counter()
-    jobs: list[Job] = []
-    for group, prompt in enumerate(prompts):
-        repeat = [seen[prompt.id]] if seen[prompt.id] else []
-        seen[prompt.id] += 1
-        for sample in range(samples_per_prompt):
-            jobs.append(Job(group=group, sample=sample, key=key(address, prompt.id, sample, *repeat)))
-    return jobs
-
-
-def _listed(ids: int | list[int] | None) -> list[int]:
-    """A generation config names no, one or several end tokens."""
-    if ids is None:
-        return []
-    return ids if isinstance(ids, list) else [ids]
 
 
 def _counters(model: nn.Module) -> tuple[tuple[int, int], ...]:

@@ -8,18 +8,18 @@ What it does not do: speak. That is the subclass's.
 """
 
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from zero2r1.core.errors import ConfigError, ModelError, RunError
-from zero2r1.core.random import Address, key, torch_seed
+from zero2r1.core.random import Address, torch_seed
 from zero2r1.core.types import Completion, Finish, Prompt
 from zero2r1.models.load import weights_hash
 from zero2r1.policy.base import Policy, Sampling
+from zero2r1.policy.lineage import completion_of, encode, end_tokens, jobs_of, refuse_renamed
 
 LEAST_TEMPERATURE = 0.01
 """vLLM's own: it samples at 0.01 where less is asked for, without an error."""
@@ -82,14 +82,7 @@ class ForeignPolicy(Policy, ABC):
                 the learner's weights afterwards (Z317).
         """
         weights = weights_hash(model)
-        if self._hashes.get(version, weights) != weights:
-            raise RunError(
-                "Z317",
-                f"version {version} names two sets of weights: {self._hashes[version]} and {weights}",
-                where=f"{type(self).__name__}.follow",
-                why="samples of both would carry the same version",
-                fix="give changed weights a version of their own",
-            )
+        refuse_renamed(self._hashes, version, weights, where=f"{type(self).__name__}.follow")
         if weights != self.weights_hash:
             self.weights_hash = ""  # until it is proved
             self._take(model, weights)
@@ -136,15 +129,7 @@ class ForeignPolicy(Policy, ABC):
 
     def encode(self, prompt: Prompt) -> tuple[int, ...]:
         """[T_prompt] as `Engine.encode`. Raises ModelError Z205 without a chat template, or when it renders nothing."""
-        if self._tokenizer.chat_template is None:
-            raise ModelError(
-                "Z205", "the tokenizer has no chat template", fix="choose one with zero2r1.models.load.set_template"
-            )
-        messages = [{"role": message.role, "content": message.content} for message in prompt.messages]
-        token_ids = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
-        if not token_ids:
-            raise ModelError("Z205", f"the chat template renders prompt {prompt.id} to no tokens", fix="choose another")
-        return tuple(token_ids)
+        return encode(self._tokenizer, prompt)
 
     @property
     def eos_ids(self) -> frozenset[int]:
@@ -152,10 +137,9 @@ class ForeignPolicy(Policy, ABC):
         return self._end_tokens
 
     def _completion(self, prompt: Prompt, answer: Answer, sampling: Sampling) -> Completion:
-        said = answer.token_ids
         logprobs = answer.logprobs
         if is_cut(sampling):
-            logprobs = (float("nan"),) * len(said)
+            logprobs = (float("nan"),) * len(answer.token_ids)
         elif not np.isfinite(logprobs).all():
             raise RunError(
                 "Z409",
@@ -164,20 +148,12 @@ class ForeignPolicy(Policy, ABC):
                 why="its weights hold NaN or infinity, or its activations overflow the data type",
                 fix="go back to an earlier checkpoint; or try sampler.vllm.dtype=float32",
             )
-        return Completion(
-            prompt=prompt,
-            sample=answer.request.sample,
-            prompt_token_ids=answer.request.prompt_token_ids,
-            token_ids=said,
-            logprobs=logprobs,
-            text=self._text(said[:-1] if said and said[-1] in self._end_tokens else said),
-            finish=answer.finish,
-            policy_version=self.version,
-            weights_hash=self.weights_hash,
-        )
-
-    def _text(self, token_ids: Sequence[int]) -> str:
-        return self._tokenizer.decode(list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        request = answer.request
+        return completion_of(
+            self._tokenizer, prompt, sample=request.sample, prompt_token_ids=request.prompt_token_ids,
+            token_ids=answer.token_ids, logprobs=logprobs, finish=answer.finish, ends=self._end_tokens,
+            version=self.version, weights_hash=self.weights_hash,
+        )  # fmt: skip
 
     def _refuse(self, sampling: Sampling) -> None:
         if not self.weights_hash:
@@ -213,20 +189,8 @@ def is_cut(sampling: Sampling) -> bool:
 def requests_for(
     prompts: Sequence[Prompt], encoded: Sequence[tuple[int, ...]], samples_per_prompt: int, address: Address
 ) -> list[Request]:
-    """Group by group, with the engine's keys: a repeated prompt has its occurrence in the key."""
-    seen: Counter[str] = Counter()
-    requests: list[Request] = []
-    for group, (prompt, token_ids) in enumerate(zip(prompts, encoded, strict=True)):
-        repeat = [seen[prompt.id]] if seen[prompt.id] else []
-        seen[prompt.id] += 1
-        for sample in range(samples_per_prompt):
-            seed = torch_seed(key(address, prompt.id, sample, *repeat))
-            requests.append(Request(group=group, sample=sample, seed=seed, prompt_token_ids=token_ids))
-    return requests
-
-
-def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Tokens that end a response: those of the tokenizer and of the model's generation config."""
-    named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    ids: Set[int | None] = {tokenizer.eos_token_id, *(named if isinstance(named, list) else [named])}
-    return frozenset(token for token in ids if token is not None)
+    """Group by group, with the engine's keys as seeds."""
+    return [
+        Request(group=job.group, sample=job.sample, seed=torch_seed(job.key), prompt_token_ids=encoded[job.group])
+        for job in jobs_of(prompts, samples_per_prompt, address)
+    ]

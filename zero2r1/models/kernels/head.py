@@ -38,7 +38,7 @@ class HeadKernels:
         """Whether `pack` and `product` are there, and the quickest way to float32 logits of bfloat16 numbers."""
         self._pack, self._product = library.pack_bfloat16, library.product_bfloat16
         self._pack.argtypes = [TENSOR, TENSOR, COUNT, COUNT, THREADS]
-        self._product.argtypes = [TENSOR, COUNT, TENSOR, COUNT, TENSOR] + [COUNT] * 3 + [THREADS]
+        self._product.argtypes = [TENSOR, COUNT, TENSOR, COUNT, TENSOR, COUNT, COUNT, COUNT, THREADS]
         shapes = {
             "draw": [TENSOR] * 3 + [COUNT, TENSOR, REAL] + [COUNT] * 2 + [TENSOR, THREADS],
             "read_logits": [TENSOR] * 6 + [REAL] + [COUNT] * 2 + [THREADS],

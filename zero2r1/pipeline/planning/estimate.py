@@ -66,7 +66,7 @@ def plan_stage(name: str, stage: StageBase, shape: Shape, texts: Texts, work: Wo
     main = sampled[0]
     row = round(work.row_tokens)
     # The learner packs rows up to micro_tokens; a longer row is a pass of its own. Each device holds its own pass.
-    pass_tokens = site.devices * min(max(learner.micro_tokens, row), round(work.rows * work.row_tokens))
+    pass_tokens = site.devices * min(max(learner.micro_tokens, row), round(work.learned_tokens))
     terms = memory.training_terms(
         shape, learner, pass_tokens=pass_tokens, has_reference=work.has_reference, running=site.running
     )
@@ -146,8 +146,8 @@ def update_phases(
     Ours: the order of work in `rl/grpo.py`, `stages/monitoring.py` and `stages/pretrain.py`.
     """
     speed = calls.speed
-    tokens = work.rows * work.row_tokens
-    passes = num_passes(work.rows, work.row_tokens, micro_tokens)
+    tokens = work.learned_tokens
+    passes = num_passes(work.rows, tokens / work.rows, micro_tokens)
     update = {"update": speed.learn_s(tokens, work.row_tokens, passes) + speed.apply_s()}
     if work.extra_passes:
         update["reference"] = work.extra_passes * speed.forward_s(tokens, work.row_tokens)

@@ -151,14 +151,14 @@ def _fine_tune(
     source = _source(recipe, shop, name, run.root)
     model, tokenizer = load_model(source), load_tokenizer(source)
     prompt, vocab = round(work.prompt), int(model.config.vocab_size)
-    # Rows of real traces differ in length, which costs gathering and padding.
+    # Rows of real traces differ in length, which costs gathering and padding, and in their prompts: none is shared.
     lengths = probe_lengths(work.rows * round(work.row_tokens), round(work.row_tokens))
     examples = [
         Example(
-            token_ids=tuple(index % vocab for index in range(length)),
+            token_ids=tuple((index + number) % vocab for index in range(length)),
             loss_mask=tuple(index >= min(max(1, prompt), length - 1) for index in range(length)),
         )
-        for length in lengths
+        for number, length in enumerate(lengths)
     ]
 
     def steps(learner: Learner, start: int) -> Iterator[Mapping[str, float]]:

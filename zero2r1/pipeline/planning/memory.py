@@ -21,9 +21,9 @@ BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2}
 WORKSPACE = 48 * 2**20
 """Bytes of heap that lie between blocks or wait in libraries on a CPU. Ours: the tiny recipe's stages held 18 to 116
 MiB more than the other terms under glibc."""
-MAX_LOGITS, CACHED_LOGITS, DEVICE_LOGITS = 2**24, 2**18, 2**22
-"""Logits alive at once, and between two products on a CPU and elsewhere; a test holds that they are `models.logprobs`'s
-own."""
+MAX_LOGITS, CACHED_LOGITS, DEVICE_LOGITS, KEPT_BYTES = 2**24, 2**18, 2**22, 2**28
+"""Logits alive at once, and between two products on a CPU and elsewhere, and what may wait for the backward pass; a
+test holds that they are `models.logprobs`'s own."""
 LOGIT_ROWS = 2048
 """Rows of logits made at once there, at most; held by the same test."""
 
@@ -40,6 +40,10 @@ class Running:
     layout: Literal["shared", "joined", "packed"] = "shared"
     """Weights the sampler holds beside the learner's: none; those it joins; or all matrices once more
     (`models/fused.py`)."""
+    is_read_compiled: bool = False
+    """The learner's logits are read by compiled code, which may keep their gradient (`models/logprobs.py`)."""
+    head_bytes: int = 0
+    """Bytes a number of the output layer is held in once more by what multiplies with it: 4, 2 (`models/head.py`)."""
 
 
 def weight_bytes(parameters: int, dtype: str) -> int:
@@ -130,13 +134,29 @@ def logits_bytes(rows: int, vocab: int, dtype: str, *, is_cpu: bool) -> int:
     return each * chunk * vocab + (8 if each == 2 else 4) * few * vocab
 
 
-def head_bytes(table: int, dtype: str, *, is_cpu: bool, is_trained: bool) -> int:
-    """4 * table for the float32 gradient of the output layer, and 4 * table for its float32 copy (bfloat16 on a CPU).
+def kept_bytes(rows: int, vocab: int, dtype: str, running: Running) -> int:
+    """b * rows * V: the gradient by the logits, written in the forward pass where that is at most 2^28 bytes, else 0.
 
-    Ours: as `models/logprobs.py` makes them, while all activations are held.
+    Ours: as `models/logprobs.py` decides.
     """
-    copy = 4 * table if is_cpu and dtype == "bfloat16" else 0
-    return copy + (4 * table if is_trained else 0)
+    kept = BYTES[dtype] * rows * vocab
+    return kept if running.is_read_compiled and kept <= KEPT_BYTES else 0
+
+
+def head_bytes(rows: int, vocab: int, table: int, dtype: str, running: Running, *, is_trained: bool) -> int:
+    """The head's largest moment, while all activations are held.
+
+        made again: logits + copy + 4 table            kept: kept + max(logits + copy, b table)
+
+    logits: `logits_bytes`; kept: `kept_bytes`; copy: the output layer once more, `running.head_bytes` a number; table:
+    V * E, whose gradient is float32 when it is summed over chunks (none where it is not trained).
+    Ours: as `models/logprobs.py` makes them.
+    """
+    kept = kept_bytes(rows, vocab, dtype, running)
+    forward = logits_bytes(rows, vocab, dtype, is_cpu=running.is_cpu) + running.head_bytes * table
+    if kept:
+        return kept + max(forward, BYTES[dtype] * table if is_trained else 0)
+    return forward + (4 * table if is_trained else 0)
 
 
 def cache_bytes_per_token(shape: Shape, dtype: str) -> int:
@@ -147,15 +167,16 @@ def cache_bytes_per_token(shape: Shape, dtype: str) -> int:
 def layout_bytes(shape: Shape, dtype: str, running: Running, *, has_adapters: bool) -> int:
     """Weights that the sampler's compiled code holds beside the learner's.
 
-        packed: b * all matrices + 4 V E           joined: b * (q, k, v, gate, up) [+ 4 V E in bfloat16]
+        packed: b * all matrices + h V E           joined: b * (q, k, v, gate, up) + h V E
 
-    4 V E: the output layer in float32. Adapters are merged into new matrices, so all of them are held.
+    h: the output layer once more, as its product reads it. Adapters are merged into new matrices, so all of them are
+    held.
     Ours: as `models/fused.py` makes them.
     """
     if running.layout == "shared":
         return 0
     held = shape.joined if running.layout == "joined" and not has_adapters else shape.matrices
-    return held * BYTES[dtype] + (4 * shape.table if dtype == "bfloat16" else 0)
+    return held * BYTES[dtype] + running.head_bytes * shape.table
 
 
 def sampling_logits_bytes(slots: int, vocab: int, *, is_drawn: bool) -> int:
@@ -215,8 +236,7 @@ def training_terms(
         "activations": pass_tokens * activations,
         # The head's gradient waits until the embedding's joins it.
         "backward": pass_tokens * backward_per_token(shape, dtype, running) + weight_bytes(table, dtype),
-        "head": logits_bytes(pass_tokens, shape.vocab, dtype, is_cpu=running.is_cpu)
-        + head_bytes(shape.table, dtype, is_cpu=running.is_cpu, is_trained=is_whole),
+        "head": head_bytes(pass_tokens, shape.vocab, shape.table, dtype, running, is_trained=is_whole),
     }
 
 

@@ -15,6 +15,7 @@ from zero2r1.pipeline.planning.shapes import Shape, build
 from zero2r1.policy.config import EngineConfig
 
 if TYPE_CHECKING:
+    from zero2r1.models.head import Head
     from zero2r1.policy.network import Network
 
 STEPS = 10
@@ -74,7 +75,7 @@ def read(
         found[name], found[f"prefill_{name}"], found["answer"] = _spoken(
             network, live=live, width=width, prompts=min(sizes.prompts, live), prefill_tokens=engine.prefill_tokens
         )
-    return found, running_of(model, network)
+    return found, running_of(model, network, head=learner.head)
 
 
 def probe_settings(learner: LearnerConfig) -> LearnerConfig:
@@ -89,8 +90,8 @@ def probe_settings(learner: LearnerConfig) -> LearnerConfig:
     )
 
 
-def running_of(model: Any, network: "Network") -> Running:
-    """What runs a model that a learner has taken over, and the network that is sampled from."""
+def running_of(model: Any, network: "Network", *, head: "Head") -> Running:
+    """What runs a model that a learner with this head has taken over, and the network that is sampled from."""
     import torch
 
     from zero2r1.models.fused import has_packed_products
@@ -104,6 +105,8 @@ def running_of(model: Any, network: "Network") -> Running:
         is_quick=any("forward" in vars(module) for module in model.modules() if module is not embedding),
         is_wide=stream == torch.float32,
         layout="shared" if network.kernels is None else "packed" if is_packed else "joined",
+        is_read_compiled=head.kernels is not None,
+        head_bytes=0 if model.dtype != torch.bfloat16 else 2 if head.laid_out(model.dtype).packed is not None else 4,
     )
 
 

@@ -111,9 +111,8 @@ def slots_and_terms(
     each_token = memory.cache_bytes_per_token(shape, dtype)
     is_compiled = site.running.layout != "shared"
     logits = memory.sampling_logits_bytes(most, shape.vocab, is_drawn=is_compiled and _is_plain(stage.eval))
-    if not is_compiled:
-        # Through transformers each step makes the float32 head anew.
-        logits += memory.head_bytes(shape.table, dtype, is_cpu=site.running.is_cpu, is_trained=False)
+    if not is_compiled and site.running.is_cpu and dtype == "bfloat16":
+        logits += 4 * shape.table  # through transformers each step makes the float32 head anew
     longest = max(slots[each] * pages_of(texts.longest + each.response) for each in sampled)
     return slots, {
         "kv_cache": max(cache_pages(each, texts.longest, limits) for each in sampled) * PAGE * each_token,

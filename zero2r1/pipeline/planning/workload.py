@@ -21,6 +21,9 @@ from zero2r1.stages.config import (
 CHUNK_PROMPTS = 64
 """Prompts `stages/traces.py` samples in one call; a test holds that the two are equal."""
 
+LEAST_SHARED = 8
+"""Tokens of a prompt that is shared by its samples, at least."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampled:
@@ -70,6 +73,17 @@ class Workload:
     """Supervised rows a later stage may use."""
     made_response: int = 0
     """Tokens of an answer in those rows."""
+
+    @property
+    def learned_tokens(self) -> float:
+        """Tokens that go through the network in an update: rows * row_tokens, a prompt once for all its samples.
+
+        Ours: as `models/packing.py` shares them; a group that is cut between passes has its prompt in both, which is
+        left out. A test holds that LEAST_SHARED is its own.
+        """
+        samples = 1 if self.rollout is None else min(self.rollout.samples, self.rows)
+        spared = 0.0 if self.prompt < LEAST_SHARED else self.prompt * self.rows * (1 - 1 / samples)
+        return self.rows * self.row_tokens - spared
 
 
 def of_stage(
