@@ -66,7 +66,7 @@ def test_scaled_rotations_come_from_the_model(kernels):
     [
         ("gemma3_text", {}, "architecture"),
         ("granite", {}, "architecture"),
-        ("qwen3", {"head_dim": 16}, "16 wide"),
+        ("qwen3", {"head_dim": 24}, "24 wide"),
         ("llama", {"hidden_size": 72, "num_attention_heads": 4}, "multiple of 16"),
         ("llama", {"hidden_act": "gelu"}, "SiLU"),
         ("llama", {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}}, "positions"),

@@ -72,8 +72,9 @@ def test_silu_mul_at_the_ends_of_the_numbers(kernels):
 
 @pytest.mark.parametrize("dtype", NEAR, ids=str)
 @pytest.mark.parametrize("normed", [False, True])
-def test_rotate_turns_queries_and_keys_and_leaves_values(kernels, dtype, normed):
-    heads, kv_heads, width, rows = 3, 1, 32, 6
+@pytest.mark.parametrize("width", [16, 32, 48, 64])
+def test_rotate_turns_queries_and_keys_and_leaves_values(kernels, dtype, normed, width):
+    heads, kv_heads, rows = 3, 1, 6
     qkv = numbers(rows, (heads + 2 * kv_heads) * width, dtype=dtype)
     angles = torch.arange(rows)[:, None] * torch.tensor([10000.0 ** (-2 * i / width) for i in range(width // 2)])
     cosines, sines = angles.cos().repeat(1, 2), angles.sin().repeat(1, 2)

@@ -91,7 +91,7 @@ def test_a_quick_network_has_the_same_states_and_gradients(family, kernels):
 def test_norms_of_queries_and_keys_are_quick_where_heads_are_wide_enough(kernels):
     model = ours(network("qwen3", head_dim=16))
     _, gradients = pulled(model)
-    assert quicken(model, kernels) == NUM_LAYERS + 2 * 2
+    assert quicken(model, kernels) == NUM_LAYERS + 2 * 2 + 2  # and the attentions
     _, quick = pulled(model)
     for name, right in gradients.items():
         torch.testing.assert_close(quick[name], right, rtol=0, atol=4e-6 * float(right.abs().max()), msg=name)

@@ -42,8 +42,9 @@ def test_it_is_the_rotation_of_transformers_and_its_gradient(kernels, dtype):
 
 
 @pytest.mark.parametrize("family", KNOWN)
-def test_a_network_with_quick_attention_has_the_same_states_and_gradients(family, kernels):
-    model = ours(network(family, head_dim=32))
+@pytest.mark.parametrize("width", [16, 32])
+def test_a_network_with_quick_attention_has_the_same_states_and_gradients(family, width, kernels):
+    model = ours(network(family, head_dim=width))
     hidden, gradients = pulled(model)
     with_norms = 2 * 2 if family == "qwen3" else 0
     assert quicken(model, kernels) == NUM_LAYERS + 2 + with_norms

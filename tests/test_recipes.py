@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import pytest
+from policy_world import tokenizer
 
 from zero2r1.core.errors import ConfigError
+from zero2r1.models.fused import refusal
+from zero2r1.models.tiny import make_tiny
 from zero2r1.recipes import load, names
 from zero2r1.stages.config import ReasoningRLStage, ZeroRLStage, parents_of
 
@@ -98,3 +101,13 @@ def test_the_resolved_recipe_reads_back_as_the_same_recipe(tmp_path: Path) -> No
     path = tmp_path / "config.resolved.yaml"
     path.write_text(yaml.safe_dump(recipe.model_dump(mode="json", exclude_none=True), sort_keys=False))
     assert load(str(path)) == recipe
+
+
+def test_the_networks_of_the_demo_are_ones_that_compiled_code_takes() -> None:
+    recipe, words = load("tiny"), tokenizer()
+    configs = [recipe.model, *(getattr(stage, "model", None) for stage in recipe.stages.values())]
+    shapes = [config.tiny for config in configs if config is not None and config.tiny is not None]
+    assert len(shapes) == 3
+    for shape in shapes:
+        model = make_tiny(shape.model_copy(update={"vocab_size": len(words)}), words, seed=0)
+        assert refusal(model) is None

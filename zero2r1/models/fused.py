@@ -141,7 +141,7 @@ def refusal(model: PreTrainedModel) -> str | None:
         f"its weights are {weight.dtype}": weight.dtype not in TOLERANCE,
         f"its architecture is {config.model_type}": config.model_type not in FAMILIES,
         "its activation is not SiLU": getattr(config, "hidden_act", None) != "silu",
-        f"its heads are {width} wide, no multiple of {2 * LANES}": width % (2 * LANES) != 0,
+        f"its heads are {width} wide, no multiple of {LANES}": width % LANES != 0,
         "its width is no multiple of 16": config.hidden_size % LANES != 0 or config.intermediate_size % LANES != 0,
         "its positions are scaled by the length": "dynamic" in str(rope) or "longrope" in str(rope),
     }

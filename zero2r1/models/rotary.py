@@ -26,7 +26,7 @@ def rotated(
     """Every head (a, b) of D numbers becomes (a cos - b sin, b cos + a sin).
 
     Args:
-        x: heads side by side, on a CPU, float32 or bfloat16. D is a multiple of 32.
+        x: heads side by side, on a CPU, float32 or bfloat16. D is a multiple of 16.
         cosines, sines: of each position's angles, for both halves of a head alike.
 
     Source: RoFormer (arXiv 2104.09864), equation 34, with the halves of a head as the pairs. The gradient is the
@@ -70,7 +70,7 @@ def attention(
     is_known = (
         hidden_states.device.type == "cpu" and hidden_states.dtype in NAMES and len(hidden_states) == 1
         and past_key_values is None and len(tables) == 2 and all(table.dtype == torch.float32 for table in tables)
-        and tables[0].shape[2] % (2 * LANES) == 0
+        and tables[0].shape[2] % LANES == 0
     )  # fmt: skip
     if not is_known:
         own: tuple[Tensor, Tensor | None] = type(module).forward(
@@ -102,7 +102,7 @@ def agrees(module: nn.Module, kernels: Kernels, *, rows: int, tolerance: float) 
     """
     weight = module.q_proj.weight
     width = int(module.head_dim)
-    if module.config._attn_implementation != ATTENTION or weight.dtype not in NAMES or width % (2 * LANES):
+    if module.config._attn_implementation != ATTENTION or weight.dtype not in NAMES or width % LANES:
         return False
     x = torch.linspace(-18.0, 27.0, rows * weight.shape[1]).sin_().view(1, rows, -1).to(weight.dtype)
     angles = torch.linspace(0.0, 3.0, rows * width // 2).view(1, rows, -1).repeat(1, 1, 2)

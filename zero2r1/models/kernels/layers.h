@@ -86,11 +86,18 @@ void silu_mul_backward(T* out, T* dgate, T* dup, const T* gradient, const T* gat
 // One head turned: (a, b) -> (a cos - b sin, b cos + a sin).
 template <typename T>
 inline void turn(T* to, const T* from, const float* cosine, const float* sine, int64_t width) {
-  int64_t half = width / 2;
-  for (int64_t i = 0; i < half; i += LANES) {
+  int64_t half = width / 2, i = 0;
+  for (; i + LANES <= half; i += LANES) {
     Floats a = load(from + i), b = load(from + half + i);
     store(to + i, a * load(cosine + i) - b * load(sine + i));
     store(to + half + i, b * load(cosine + half + i) + a * load(sine + half + i));
+  }
+  if (i == half) return;
+  float a[LANES / 2], b[LANES / 2];  // half a vector is left of heads whose width is an odd multiple of 16
+  for (int64_t j = 0; j < LANES / 2; j++) a[j] = load_one(from + i + j), b[j] = load_one(from + half + i + j);
+  for (int64_t j = 0; j < LANES / 2; j++) {
+    store_one(to + i + j, a[j] * cosine[i + j] - b[j] * sine[i + j]);
+    store_one(to + half + i + j, b[j] * cosine[half + i + j] + a[j] * sine[half + i + j]);
   }
 }
 

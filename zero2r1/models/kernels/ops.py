@@ -116,7 +116,7 @@ class Kernels:
         key_norm: Float[Tensor, " D"] | None = None,
         eps: float = 0.0,
     ) -> None:
-        """Rotary positions on the queries and keys of rows [queries | keys | values], in place; D: multiple of 32.
+        """Rotary positions on the queries and keys of rows [queries | keys | values], in place; D: multiple of 16.
 
         With norm weights each head is normed first (Qwen3).
 
@@ -125,7 +125,7 @@ class Kernels:
         norms = [norm for norm in (query_norm, key_norm) if norm is not None]
         check(qkv, cosines, sines, *norms)
         rows, width = cosines.shape
-        assert width % (2 * LANES) == 0
+        assert width % LANES == 0
         assert qkv.shape == (rows, (heads + 2 * kv_heads) * width)
         run = self._functions["rotate", qkv.dtype]
         run(
