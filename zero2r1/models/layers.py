@@ -60,8 +60,8 @@ def quicken(model: nn.Module, kernels: Kernels) -> int:
     """
     count = 0
     for module in model.modules():
-        make = _quick_forward_of(module, kernels)
-        if make is not None and "forward" not in module.__dict__:
+        make = None if "forward" in module.__dict__ else _quick_forward_of(module, kernels)
+        if make is not None:
             module.__dict__["forward"] = _Quick(make, module, kernels)
             count += 1
     if count:

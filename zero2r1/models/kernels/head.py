@@ -2,7 +2,7 @@
 
 Tensors are as in `ops`. Each row's result depends on neither its neighbours nor the number of threads.
 
-What it does not do: caps on logits (`forward.Head` applies them), and products on processors that have tiles for them
+What it does not do: caps on logits (`models.head.Head` applies them), and products on processors that have tiles for them
 (AMX): oneDNN uses those, and is quicker there.
 """
 
