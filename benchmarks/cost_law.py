@@ -4,18 +4,22 @@ SmolLM2-135M-Instruct in bfloat16 under the built-in engine, one session for eac
 
     prefill   everything before the first decoding step (reading, sharing pages, admission), for a group of 16 samples
               of one prompt over that of a single sample of it
-    decoding  seconds of a step with a few sequences (prompts of their own, so that nothing is shared) at contexts of
-              1k to 8k tokens. The part of attention is what a step takes beyond one at a short context; over the
-              tokens looked at, the layers and the heads it should be one number:
+    decoding  a step with a few sequences (prompts of their own, so that nothing is shared) at contexts of 1k to 8k
+              tokens. The seconds that its attention takes beyond those at a short context, where nearly all of it is
+              what a call costs, over the tokens looked at, the layers and the heads, should be one number:
 
-                  cost(c) = (step(c) - step(c0)) / (sequences * (c - c0) * layers * query heads)
+                  cost(c) = (attention(c) - attention(c0)) / (sequences * (c - c0) * layers * query heads)
+
+Attention is timed by itself (writing new keys and values, and attending): as the difference of two whole steps it drowned
+in the drift of the matrix products, which are most of a step. Whole steps are reported beside it.
 """
 
 import argparse
 import itertools
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from peers import ours
@@ -42,26 +46,31 @@ def measure(arguments: argparse.Namespace) -> Mapping[str, Any]:
         {context: step_s(engine, text, context, arguments) for context in (SHORT, *contexts)}
         for _ in range(arguments.rounds)
     ]
-    steps = {context: statistics.median(one[context] for one in rounds) for context in rounds[0]}
+    steps, attention = (
+        {context: statistics.median(one[context][which] for one in rounds) for context in rounds[0]} for which in (0, 1)
+    )
     config = model.config
     heads = config.num_hidden_layers * config.num_attention_heads
     costs = {
-        context: cost(steps[context], steps[SHORT], sequences=arguments.sequences, tokens=context - SHORT, heads=heads)
+        context: cost(
+            attention[context], attention[SHORT], sequences=arguments.sequences, tokens=context - SHORT, heads=heads
+        )
         for context in contexts
     }
     return found | {
         "step_ms": {str(context): round(1e3 * seconds, 2) for context, seconds in steps.items()},
+        "attention_ms": {str(context): round(1e3 * seconds, 2) for context, seconds in attention.items()},
         "ns_per_token_and_head": {str(context): round(1e9 * value, 3) for context, value in costs.items()},
         "spread": round(spread(list(costs.values())), 3),
     }
 
 
-def cost(step: float, short: float, *, sequences: int, tokens: int, heads: int) -> float:
+def cost(attention: float, short: float, *, sequences: int, tokens: int, heads: int) -> float:
     """Seconds of attention for one more cached token of one sequence in one head: the formula above.
 
-    tokens: c - c0; heads: layers * query heads.
+    attention, short: seconds of a step at c and at c0; tokens: c - c0; heads: layers * query heads.
     """
-    return (step - short) / (sequences * tokens * heads)
+    return (attention - short) / (sequences * tokens * heads)
 
 
 def spread(costs: Sequence[float]) -> float:
@@ -95,8 +104,9 @@ def prefill(engine: Any, prompt: tuple[int, ...], arguments: argparse.Namespace)
     }
 
 
-def step_s(engine: Any, text: Sequence[int], context: int, arguments: argparse.Namespace) -> float:
-    """Median seconds of a decoding step with all sequences running, the first of them after `context` tokens."""
+def step_s(engine: Any, text: Sequence[int], context: int, arguments: argparse.Namespace) -> tuple[float, float]:
+    """Median seconds of a decoding step with all sequences running, the first of them after `context` tokens, and of
+    the attention in it."""
     from zero2r1.policy.config import PREFILL_TOKENS
 
     session = engine.open()
@@ -105,14 +115,37 @@ def step_s(engine: Any, text: Sequence[int], context: int, arguments: argparse.N
     for number in range(arguments.sequences):
         # Prompts differ in their first token, so no two share a page.
         _add(session, (number + 100, *_tokens(text, context - 1)), samples=1, tokens=tokens, number=number)
-    seconds = []
-    while not session.is_idle:
-        before = session.stats
-        session.step()
-        after = session.stats
-        if after.sampled_tokens - before.sampled_tokens == arguments.sequences:
-            seconds.append(after.decode_s - before.decode_s)
-    return statistics.median(seconds[1:])  # in the first of them memory is touched for the first time
+    seconds, attention = [], []
+    with timed_attention() as spent:
+        while not session.is_idle:
+            before, spent[0] = session.stats, 0.0
+            session.step()
+            after = session.stats
+            if after.sampled_tokens - before.sampled_tokens == arguments.sequences:
+                seconds.append(after.decode_s - before.decode_s)
+                attention.append(spent[0])
+    # In the first of them memory is touched for the first time.
+    return statistics.median(seconds[1:]), statistics.median(attention[1:])
+
+
+@contextmanager
+def timed_attention() -> Iterator[list[float]]:
+    """Inside, the one number it gives grows by the seconds of each layer's attention while decoding."""
+    from zero2r1.policy.cache import StepContext
+
+    spent, attend = [0.0], StepContext.attend
+
+    def timed(*given: Any, **named: Any) -> Any:
+        began = time.perf_counter()
+        mixed = attend(*given, **named)
+        spent[0] += time.perf_counter() - began
+        return mixed
+
+    StepContext.attend = timed  # type: ignore[method-assign]
+    try:
+        yield spent
+    finally:
+        StepContext.attend = attend  # type: ignore[method-assign]
 
 
 def _add(session: Any, prompt: tuple[int, ...], *, samples: int, tokens: int, number: int) -> None:

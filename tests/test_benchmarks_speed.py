@@ -48,7 +48,7 @@ def test_the_products_are_done_and_timed(modules, is_packed):
     assert 0 < modules["products"].step_products(shape, 8, is_packed=is_packed)() < 10
 
 
-def test_attention_costs_what_a_step_takes_beyond_a_short_one(modules):
+def test_the_cost_of_attention_by_hand(modules):
     """0.30 s - 0.06 s over 4 sequences, 1,000 more tokens and 60 heads: 0.24 / 240,000 = 1e-6 s."""
     cost = modules["cost_law"].cost(0.30, 0.06, sequences=4, tokens=1000, heads=60)
     assert cost == pytest.approx(1e-6)

@@ -2,8 +2,8 @@
 
 Tensors are as in `ops`. Each row's result depends on neither its neighbours nor the number of threads.
 
-What it does not do: caps on logits (`models.head.Head` applies them), and products on processors that have tiles for them
-(AMX): oneDNN uses those, and is quicker there.
+What it does not do: caps on logits (`models.head.Head` applies them), and products on processors that have tiles for
+them (AMX): oneDNN uses those, and is quicker there.
 """
 
 import ctypes
