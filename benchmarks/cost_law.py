@@ -10,8 +10,8 @@ SmolLM2-135M-Instruct in bfloat16 under the built-in engine, one session for eac
 
                   cost(c) = (attention(c) - attention(c0)) / (sequences * (c - c0) * layers * query heads)
 
-Attention is timed by itself (writing new keys and values, and attending): as the difference of two whole steps it drowned
-in the drift of the matrix products, which are most of a step. Whole steps are reported beside it.
+Attention is timed by itself (writing new keys and values, and attending): as the difference of two whole steps it
+drowned in the drift of the matrix products, which are most of a step. Whole steps are reported beside it.
 """
 
 import argparse
