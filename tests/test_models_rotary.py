@@ -54,7 +54,7 @@ def test_a_network_with_quick_attention_has_the_same_states_and_gradients(family
         torch.testing.assert_close(quick[name], right, rtol=0, atol=4e-6 * float(right.abs().max()), msg=name)
 
 
-def test_an_attention_that_scales_otherwise_is_left_alone(kernels):
+def test_an_attention_with_another_forward_or_another_kernel_is_left_alone(kernels):
     model = ours(network("llama", head_dim=32))
     for layer in model.model.layers:
         layer.self_attn.forward = None  # not the class's own: nothing is replaced

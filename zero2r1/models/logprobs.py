@@ -74,12 +74,12 @@ def token_logprobs(
     """
     if temperature <= 0 or chunk < 1:
         raise ValueError(f"temperature and chunk must be positive, got {temperature} and {chunk}")
-    is_on_cpu = is_wide(hidden.dtype, hidden.device)
-    bytes_each = 6 if is_on_cpu else hidden.element_size()  # 6: the logit, and its gradient in bfloat16
+    has_wide_logits = is_wide(hidden.dtype, hidden.device)
+    bytes_each = 6 if has_wide_logits else hidden.element_size()  # 6: the logit, and its gradient in bfloat16
     vocabulary = head.weight.shape[0]
     rows = max(1, min(chunk, 8 * MAX_LOGITS // (bytes_each * vocabulary)))
     is_plain = head.softcap is None and head.bias is None
-    is_compiled = head.kernels is not None and is_plain and (is_on_cpu or hidden.dtype == torch.float32)
+    is_compiled = head.kernels is not None and is_plain and (has_wide_logits or hidden.dtype == torch.float32)
     wants_gradient = torch.is_grad_enabled() and (hidden.requires_grad or head.weight.requires_grad)
     how = _How(
         scale=head.scale,
