@@ -1,4 +1,4 @@
-"""The compiled functions behind the hidden states: products of bfloat16 numbers, log-probabilities and gradients."""
+"""The compiled functions behind the hidden states: log-probabilities and gradients."""
 
 import math
 
@@ -17,44 +17,6 @@ def numbers(*shape, seed=0, dtype=torch.float32):
 @pytest.fixture(scope="module")
 def head(kernels):
     return kernels.head
-
-
-@pytest.fixture(scope="module")
-def multiplying(head):
-    if not head.has_products:
-        pytest.skip("this processor has no bfloat16 vectors, or tiles that are quicker")
-    return head
-
-
-@given(rows=st.integers(1, 30), outputs=VOCABULARIES, pairs=st.integers(1, 40))
-def test_a_product_is_exact_but_for_the_order_of_its_sums(multiplying, rows, outputs, pairs):
-    x, weight = (
-        numbers(rows, 2 * pairs, dtype=torch.bfloat16),
-        numbers(outputs, 2 * pairs, seed=1, dtype=torch.bfloat16),
-    )
-    found = multiplying.product(x, multiplying.pack(weight))
-    assert found.dtype == torch.float32
-    wanted = x.double() @ weight.double().t()
-    bound = x.double().abs() @ weight.double().abs().t()  # sums of 2 * pairs terms, each rounded to 24 bits
-    assert bool(((found - wanted).abs() <= 2 * pairs * 2.0**-24 * bound).all())
-
-
-def test_a_product_by_hand_is_not_rounded_to_bfloat16(multiplying):
-    # 1 * 1 + 2^-9 * 1 = 1.001953125, which bfloat16 would round to 1.
-    x, weight = torch.tensor([[1.0, 2.0**-9]]).bfloat16(), torch.ones(1, 2).bfloat16()
-    assert multiplying.product(x, multiplying.pack(weight)).item() == 1.001953125
-
-
-def test_a_row_of_a_product_knows_neither_its_neighbours_nor_the_threads(multiplying):
-    x, packed = numbers(300, 64, dtype=torch.bfloat16), multiplying.pack(numbers(100, 64, seed=1, dtype=torch.bfloat16))
-    whole, threads = multiplying.product(x, packed), torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
-        assert torch.equal(multiplying.product(x, packed), whole)
-        for first, last in ((0, 1), (5, 18), (230, 300)):
-            assert torch.equal(multiplying.product(x[first:last].contiguous(), packed), whole[first:last])
-    finally:
-        torch.set_num_threads(threads)
 
 
 @given(seed=st.integers(0, 10**6), vocabulary=VOCABULARIES, spread=st.sampled_from([0.1, 3.0, 30.0]))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zero2r1.models.kernels import build
-from zero2r1.models.kernels.ops import LANES, Kernels
+from zero2r1.models.kernels.ops import Kernels
 from zero2r1.policy.sampler import draw
 
 NEAR = {torch.float32: {"rtol": 2e-6, "atol": 2e-6}, torch.bfloat16: {"rtol": 1e-2, "atol": 1e-2}}
@@ -132,66 +132,6 @@ def test_the_gradient_of_a_weight_does_not_depend_on_threads(kernels):
         torch.set_num_threads(1)
     assert torch.equal(alone[0], both[0])
     assert torch.equal(alone[1], both[1])
-
-
-def paged(keys, values, *, kv_heads, width, dtype, seed=0):
-    """Sequences of keys [L, H_kv, D] spread over pages in no order, with NaN wherever nothing was written."""
-    num_pages = sum(-(-len(key) // LANES) for key in keys) + 3
-    order = torch.randperm(num_pages, generator=torch.Generator().manual_seed(seed)).tolist()
-    pages = torch.full((num_pages, kv_heads, width, LANES), math.nan, dtype=dtype)
-    page_values = torch.zeros(num_pages, kv_heads, LANES, width, dtype=dtype)
-    tables = torch.zeros(len(keys), max(-(-len(key) // LANES) for key in keys), dtype=torch.int32)
-    for row, key in enumerate(keys):
-        for page in range(-(-len(key) // LANES)):
-            tables[row, page] = order.pop()
-    return pages, page_values, tables
-
-
-@pytest.mark.parametrize("dtype", NEAR, ids=str)
-@pytest.mark.parametrize("shared", [1, 2, 3, 4, 7])
-@pytest.mark.parametrize("width", [16, 32, 80])
-def test_attention_over_pages_is_attention(kernels, dtype, shared, width):
-    lengths, kv_heads = [1, 16, 17, 45], 2
-    keys = [numbers(length, kv_heads, width, seed=length, dtype=dtype) for length in lengths]
-    values = [numbers(length, kv_heads, width, seed=length + 50, dtype=dtype) for length in lengths]
-    pages, page_values, tables = paged(keys, values, kv_heads=kv_heads, width=width, dtype=dtype)
-    for position in range(max(lengths)):
-        rows = [row for row, length in enumerate(lengths) if position < length]
-        kernels.put(
-            pages, page_values,
-            torch.stack([keys[row][position] for row in rows]), torch.stack([values[row][position] for row in rows]),
-            tables[rows].contiguous(), torch.full((len(rows),), position, dtype=torch.int32),
-        )  # fmt: skip
-    query = numbers(len(lengths), kv_heads * shared, width, seed=9, dtype=dtype)
-    out = kernels.attend(
-        query, pages, page_values, tables, torch.tensor(lengths, dtype=torch.int32), scaling=0.3, longest=max(lengths)
-    )
-    for row, (key, value) in enumerate(zip(keys, values, strict=True)):
-        repeated = [tensor.double().repeat_interleave(shared, dim=1) for tensor in (key, value)]
-        weights = torch.einsum("hd,lhd->hl", query[row].double() * 0.3, repeated[0]).softmax(-1)
-        want = torch.einsum("hl,lhd->hd", weights, repeated[1])
-        near = {"rtol": NEAR[dtype]["rtol"] * 4, "atol": NEAR[dtype]["atol"]}
-        torch.testing.assert_close(out[row].double(), want, **near)
-
-
-def test_attention_does_not_depend_on_neighbours_or_threads(kernels):
-    rows, kv_heads, width = 40, 2, 32
-    pages, values = numbers(rows * 2, kv_heads, width, LANES), numbers(rows * 2, kv_heads, LANES, width, seed=1)
-    tables = torch.arange(rows * 2, dtype=torch.int32).view(rows, 2)
-    lengths = torch.arange(rows, dtype=torch.int32) % 31 + 1
-    query = numbers(rows, 4, width, seed=2)
-    whole = kernels.attend(query, pages, values, tables, lengths, scaling=1.0, longest=31)
-    alone = [
-        kernels.attend(query[i : i + 1], pages, values, tables[i : i + 1], lengths[i : i + 1], scaling=1.0, longest=31)
-        for i in range(rows)
-    ]
-    assert torch.equal(whole, torch.cat(alone))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        assert torch.equal(kernels.attend(query, pages, values, tables, lengths, scaling=1.0, longest=31), whole)
-    finally:
-        torch.set_num_threads(threads)
 
 
 @given(

@@ -10,8 +10,9 @@ from zero2r1.learner.base import Batch, Row
 from zero2r1.learner.config import LearnerConfig, LoraConfig
 from zero2r1.learner.learner import Learner
 from zero2r1.models import logprobs
-from zero2r1.models.fused import FusedNetwork, has_packed_products
+from zero2r1.models.fused import FusedNetwork, lays_out
 from zero2r1.models.head import head_of
+from zero2r1.models.kernels.products import Packed
 from zero2r1.pipeline.planning import memory
 from zero2r1.pipeline.planning.memory import Running
 from zero2r1.pipeline.planning.probes import running_of
@@ -188,7 +189,7 @@ def test_layouts_by_hand(small: Shape):
 def test_the_layout_is_what_the_compiled_network_holds(dtype: str, small: Shape, kernels: Any):
     model = build({"model_type": "qwen3", **SMALL}, device="cpu").to(getattr(torch, dtype)).eval()
     running = running_of(model, fused_network_of(model, kernels), head=head_of(model, kernels.head))
-    assert running.layout == ("packed" if dtype == "bfloat16" and has_packed_products() else "joined")
+    assert running.layout == ("packed" if lays_out(getattr(torch, dtype), kernels) else "joined")
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     network = FusedNetwork(model, kernels)
     held = {id(tensor): tensor for layer in network._layers for tensor in _tensors(layer)}
@@ -206,8 +207,8 @@ def _tensors(layer: Any) -> list[torch.Tensor]:
     """Weights that the products of a layer close over."""
     products = (layer.qkv, layer.output, layer.gate_up, layer.down)
     cells = [cell.cell_contents for product in products for cell in product.__closure__]
-    packed = [cell for cell in cells if isinstance(cell, torch.Tensor)]
-    return [tensor for tensor in packed if tensor.dim() == 2]
+    weights = [cell.panels if isinstance(cell, Packed) else cell for cell in cells]
+    return [one for one in weights if isinstance(one, torch.Tensor) and one.dim() >= 2]
 
 
 def test_logits_while_sampling():

@@ -212,7 +212,7 @@ def test_a_network_is_read_as_it_will_run(kernels: str, request: Any):
     assert (settings.kernels, settings.lr, settings.micro_tokens) == (kernels, 1e-9, 10**9)
     found, running = read(small, 1, sizes, settings, EngineConfig(kernels=kernels))
     is_compiled = kernels == "auto"
-    assert (running.is_quick, running.layout) == (is_compiled, "joined" if is_compiled else "shared")
+    assert (running.is_quick, running.layout) == (is_compiled, "packed" if is_compiled else "shared")
     assert (found.pop("layout") > 0) == is_compiled
     assert all(seconds > 0 for seconds in found.values())
     assert {"few", "narrow", "wide", "prefill_narrow", "prefill_wide", "answer", "apply"} < set(found)

@@ -65,6 +65,7 @@ class Learner:
         # Only now has the model the dtype it computes with.
         kernels = quicken_here(model) if config.kernels == "auto" else None
         self._head_kernels = None if kernels is None else kernels.head
+        self._attention_kernels = None if kernels is None else kernels.attention
         self.attempts = 0
         self.version = 0
         self.nonfinite_in_a_row = 0
@@ -149,7 +150,7 @@ class Learner:
         """Log-probability and entropy of the n tokens under the loss of one micro-batch."""
         device = self.model.device
         packed = pack([row.token_ids for row in rows], **_shared(rows))
-        context = PackedContext(packed.lengths, places=packed.places, device=device)
+        context = PackedContext(packed.lengths, places=packed.places, device=device, kernels=self._attention_kernels)
         positions = packed.position_ids.to(device)
         hidden = hidden_states(self.model, packed.token_ids.to(device), positions, context, recompute=recompute)
         # Only the tokens before those under the loss get logits, and prompts never do.

@@ -11,10 +11,11 @@ What it does not do:
     - No sliding windows, soft-capped scores or attention sinks. The last two are refused here; windows are harmless
       up to their length, and `forward.hidden_states` refuses longer sequences.
     - No dropout inside attention.
-    - No second derivatives where the backward pass is our own (`_Short`).
+    - No second derivatives where the attention is compiled.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -26,6 +27,7 @@ from transformers import AttentionInterface
 
 from zero2r1.core.errors import ModelError
 from zero2r1.models.gathering import Gather
+from zero2r1.models.kernels.attention import AttentionKernels, Sequences, sequences_of
 
 ATTENTION = "zero2r1"
 """The name of our attention in transformers' table."""
@@ -33,16 +35,6 @@ ATTENTION = "zero2r1"
 MAX_PADDING_FRAC = 0.25
 """Ours: sequences of a pack share one padded batch while at most this share of it is padding. On a CPU core a single
 batch for lengths 20 to 110 trains a third slower; between 0.15 and 0.4 no difference could be measured."""
-
-QUICK_LENGTH = 1024
-"""Ours: up to this padded length, the backward pass in bfloat16 on a CPU is ours. On one AMX core it took a sixth of
-the time of PyTorch's at 32 x 64 tokens, a quarter at 12 x 165, four fifths at 2 x 1024, and as long at 2048."""
-
-QUICK_SCORES = 2**21
-"""Ours: scores alive at once in that backward pass (4 MiB in bfloat16); twice and half of it were slower."""
-
-QUICK_QUERIES = 128
-"""Ours: queries of a sequence taken at once there; keys behind the last of them are never touched."""
 
 
 @runtime_checkable
@@ -108,6 +100,8 @@ class PackedContext:
     sequences begin with may stand in it once. Sequences of similar length are gathered into one padded batch, attended
     causally and put back. Padding stands after the real tokens of its sequence, where causality hides it, so it changes
     no result. The index of the gathering is made once here, not once a layer.
+
+    Compiled attention (`kernels`) reads the tokens where they lie, and computes each as the sampler's decoding does.
     """
 
     def __init__(
@@ -116,9 +110,11 @@ class PackedContext:
         *,
         places: Sequence[Int[Tensor, " _"]] | None = None,
         device: torch.device | str = "cpu",
+        kernels: AttentionKernels | None = None,
     ) -> None:
         """
         Args:
+            kernels: for tensors on the CPU of a dtype and width that they know; others go the other way.
             lengths: tokens of each sequence.
             places: where each of its tokens stands in the row, one tensor a sequence. A place that several sequences
                 name is at the same position in all of them, behind the same tokens. None: end to end.
@@ -130,9 +126,7 @@ class PackedContext:
         owners = _owners(places)
         self.num_tokens = len(owners)
         """T, the number of tokens in the row."""
-        self._batches = tuple(_Batch(group, places, owners, device) for group in _groups(lengths))
-        order = torch.cat([batch.rows for batch in self._batches])
-        self._restore = Gather(order.argsort(), len(order), device) if len(self._batches) > 1 else None
+        self._places, self._owners, self._device, self._kernels = places, owners, device, kernels
 
     def attend(
         self,
@@ -147,10 +141,19 @@ class PackedContext:
         if query.shape[2] != self.num_tokens:
             raise ValueError(f"the context was made for {self.num_tokens} tokens, the network got {query.shape[2]}")
         queries, keys, values = (tensor[0].transpose(0, 1) for tensor in (query, key, value))  # [T, H, D]
-        outputs = [batch.attend(queries, keys, values, scaling) for batch in self._batches]
-        if self._restore is None:
-            return outputs[0][None]
-        return self._restore(torch.cat(outputs))[None]
+        if self._kernels is not None and self._kernels.takes(queries, values):
+            mixed: Tensor = _Compiled.apply(queries, keys, values, self._sequences, self._kernels, scaling)
+            return mixed[None]
+        return self._padded.attend(queries, keys, values, scaling)[None]
+
+    @cached_property
+    def _sequences(self) -> Sequences:
+        firsts = [int((self._owners[place] != number).sum()) for number, place in enumerate(self._places)]
+        return sequences_of(self._places, firsts, num_rows=self.num_tokens)
+
+    @cached_property
+    def _padded(self) -> "_Padded":
+        return _Padded(self._places, self._owners, self._device)
 
 
 def _owners(places: Sequence[Tensor]) -> Tensor:
@@ -166,6 +169,20 @@ def _owners(places: Sequence[Tensor]) -> Tensor:
     if bool((owners == len(places)).any()):
         raise ValueError("every token of a packed row belongs to a sequence")
     return owners
+
+
+class _Padded:
+    """All sequences of a pack in a few padded batches."""
+
+    def __init__(self, places: Sequence[Tensor], owners: Tensor, device: torch.device | str) -> None:
+        self._batches = tuple(_Batch(group, places, owners, device) for group in _groups([len(own) for own in places]))
+        order = torch.cat([batch.rows for batch in self._batches])
+        self._restore = Gather(order.argsort(), len(order), device) if len(self._batches) > 1 else None
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """[T, H, D] rows in, [T, H, D_v] out."""
+        outputs = [batch.attend(query, key, value, scaling) for batch in self._batches]
+        return outputs[0] if self._restore is None else self._restore(torch.cat(outputs))
 
 
 class _Batch:
@@ -195,8 +212,7 @@ class _Batch:
         queries, keys, values = (
             self._gather(rows).view(size, length, *rows.shape[1:]).transpose(1, 2) for rows in (query, key, value)
         )
-        is_quick = queries.dtype == torch.bfloat16 and queries.device.type == "cpu" and length <= QUICK_LENGTH
-        mixed = (_Short.apply if is_quick else _causal)(queries, keys, values, scaling)
+        mixed = scaled_dot_product_attention(queries, keys, values, is_causal=True, scale=scaling, enable_gqa=True)
         flat = mixed.transpose(1, 2).reshape(size * length, query.shape[1], value.shape[2])
         return flat if self.is_whole_row else self._to_packed(flat)
 
@@ -204,82 +220,31 @@ class _Batch:
         return tensor if self.is_whole_row else self._to_padded(tensor)
 
 
-def _causal(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-    """[B, H, L, D], [B, H_kv, L, D], [B, H_kv, L, D_v] -> [B, H, L, D_v]."""
-    return scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling, enable_gqa=True)
-
-
-class _Short(torch.autograd.Function):
-    """`_causal` for short sequences, out of batched matrix products.
-
-        P = softmax(scaling Q K^T),  O = P V
-        dV = P^T dO,  dP = dO V^T,  dS = P * (dP - rowsum(P * dP)),  dQ = scaling dS K,  dK = scaling dS^T Q
-
-    Ours: PyTorch's for a CPU works through tiles of a fixed size, one head of one sequence after the other, which for
-    short sequences costs twice as much forward and five times as much backward. The query heads that share a key head
-    are rows of one product. Weights are rounded to bfloat16, as in attention written out; sums over queries are kept in
-    float32.
-    """
+class _Compiled(torch.autograd.Function):
+    """Causal attention of every sequence of a row where it lies. Rows are [T, heads, width]."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+    def forward(
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        sequences: Sequences,
+        kernels: AttentionKernels,
+        scaling: float,
+    ) -> Tensor:
         ctx.save_for_backward(query, key, value)
-        ctx.scaling = scaling
-        mixed = query.new_empty(*query.shape[:3], value.shape[3])
-        for some, queries, seen in _pieces(*query.shape[:3]):
-            rows, keys, values = (
-                _rows(tensor[some, :, which], key.shape[1])
-                for tensor, which in ((query, queries), (key, seen), (value, seen))
-            )
-            weights = _weights(rows, keys, queries, scaling)
-            mixed[some, :, queries] = torch.bmm(weights, values).view(mixed[some, :, queries].shape)
-        return mixed
+        ctx.sequences, ctx.kernels, ctx.scaling = sequences, kernels, scaling
+        return kernels.attend_packed(query, key, value, sequences, scaling=scaling)
 
     @staticmethod
     @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value = ctx.saved_tensors
-        grad_query = torch.empty_like(query)
-        grad_key, grad_value = (torch.zeros_like(tensor, dtype=torch.float32) for tensor in (key, value))
-        for some, queries, seen in _pieces(*query.shape[:3]):
-            rows, pull = (_rows(tensor[some, :, queries], key.shape[1]) for tensor in (query, gradient))
-            keys, values = (_rows(tensor[some, :, seen], key.shape[1]) for tensor in (key, value))
-            weights = _weights(rows, keys, queries, ctx.scaling)
-            grad_value[some, :, seen] += torch.bmm(weights.transpose(1, 2), pull).view(value[some, :, seen].shape)
-            slope = torch.bmm(pull, values.transpose(1, 2))
-            slope = torch._softmax_backward_data(slope, weights, -1, weights.dtype)
-            grad_key[some, :, seen] += _product(slope.transpose(1, 2), rows, ctx.scaling).view(key[some, :, seen].shape)
-            grad_query[some, :, queries] = _product(slope, keys, ctx.scaling).view(query[some, :, queries].shape)
-        return grad_query, grad_key.to(key.dtype), grad_value.to(value.dtype), None
-
-
-def _pieces(size: int, heads: int, length: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Sequences, queries and the keys these see: few scores are alive at once, and most hidden ones never are."""
-    num_queries = min(length, QUICK_QUERIES, max(1, QUICK_SCORES // (heads * length)))
-    num_sequences = max(1, QUICK_SCORES // (heads * length * num_queries))
-    for first in range(0, size, num_sequences):
-        for start in range(0, length, num_queries):
-            stop = min(start + num_queries, length)
-            yield slice(first, min(first + num_sequences, size)), slice(start, stop), slice(0, stop)
-
-
-def _rows(tensor: Tensor, num_kv_heads: int) -> Tensor:
-    """[B, H, L, D] -> [B * H_kv, H / H_kv * L, D]: the heads that share a key head, one below the other."""
-    return tensor.reshape(len(tensor) * num_kv_heads, -1, tensor.shape[3])
-
-
-def _weights(rows: Tensor, keys: Tensor, queries: slice, scaling: float) -> Tensor:
-    """softmax(scaling * rows keys^T) with later keys hidden: [B * H_kv, H / H_kv * Lq, keys]."""
-    scores = _product(rows, keys.transpose(1, 2), scaling)
-    size = queries.stop - queries.start
-    later = scores.new_full((size, size), -torch.inf).triu_(1)
-    scores.view(len(scores), -1, size, keys.shape[1])[..., queries].add_(later)
-    return scores.softmax(-1)
-
-
-def _product(left: Tensor, right: Tensor, scaling: float) -> Tensor:
-    """scaling * left right, batch by batch, rounded once."""
-    return torch.baddbmm(left.new_empty(()), left, right, beta=0, alpha=scaling)
+        by_query, by_key, by_value = ctx.kernels.attend_packed_backward(
+            gradient.contiguous(), query, key, value, ctx.sequences, scaling=ctx.scaling
+        )
+        return by_query, by_key.to(key.dtype), by_value.to(value.dtype), None, None, None
 
 
 def _groups(lengths: Sequence[int]) -> list[list[int]]:

@@ -1,9 +1,11 @@
 """The forward pass of common decoders on a CPU, several times faster than through transformers' modules.
 
 Same weights, same seam (`hidden_states` under an `AttentionContext`), other code: query, key and value are one matrix
-product, gate and up another; bfloat16 weights are laid out once for the matrix unit (oneDNN); norm, rotation and gate
-are compiled (`kernels`). It exists for sampling, where a step is one token a sequence and every small operation counts;
-gradients go through transformers' network.
+product, gate and up another; weights are laid out once for it; norm, rotation and gate are compiled (`kernels`). It
+exists for sampling, where a step is one token a sequence and every small operation counts; gradients go through
+transformers' network, with the same kernels in its layers (`layers`): products, norms and attention that give a token
+the same bits whatever is computed beside it. So sampler and learner agree to the last bit, but where tiles (AMX)
+multiply bfloat16: those products are oneDNN's.
 
 Weights are read when the object is made and partly copied: after an update, make a new one. `prove` runs both networks
 on the same tokens; whoever uses this one asks it first.
@@ -25,6 +27,7 @@ from zero2r1.models.attention import AttentionContext, PackedContext
 from zero2r1.models.forward import hidden_states
 from zero2r1.models.head import head_of
 from zero2r1.models.kernels.ops import LANES, Kernels
+from zero2r1.models.kernels.products import ProductKernels
 from zero2r1.models.lora import merged_parameters
 
 FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
@@ -54,7 +57,7 @@ class FusedNetwork:
         self._rotary: nn.Module = base.rotary_emb
         self._embedding = own[f"{prefix}.embed_tokens.weight"]
         self._norm = own[f"{prefix}.norm.weight"]
-        self._layers = [_Layer(own, f"{prefix}.layers.{index}") for index in range(config.num_hidden_layers)]
+        self._layers = [_Layer(own, f"{prefix}.layers.{index}", kernels) for index in range(config.num_hidden_layers)]
         self._scaling = float(base.layers[0].self_attn.scaling)
         head = own.get("lm_head.weight", self._embedding)
         self._head = replace(head_of(model, kernels.head), weight=head).laid_out(model.dtype)
@@ -90,19 +93,19 @@ class FusedNetwork:
 class _Layer:
     """One layer's weights, ready for use."""
 
-    def __init__(self, own: Mapping[str, Tensor], prefix: str) -> None:
+    def __init__(self, own: Mapping[str, Tensor], prefix: str, kernels: Kernels) -> None:
         attention, gate = f"{prefix}.self_attn", f"{prefix}.mlp"
         self.input_norm = own[f"{prefix}.input_layernorm.weight"]
         self.inner_norm = own[f"{prefix}.post_attention_layernorm.weight"]
         self.query_norm = own.get(f"{attention}.q_norm.weight")
         self.key_norm = own.get(f"{attention}.k_norm.weight")
-        self.qkv = _joined(own, [f"{attention}.{name}_proj" for name in "qkv"])
-        self.output = _joined(own, [f"{attention}.o_proj"])
-        self.gate_up = _joined(own, [f"{gate}.gate_proj", f"{gate}.up_proj"])
-        self.down = _joined(own, [f"{gate}.down_proj"])
+        self.qkv = _joined(own, [f"{attention}.{name}_proj" for name in "qkv"], kernels)
+        self.output = _joined(own, [f"{attention}.o_proj"], kernels)
+        self.gate_up = _joined(own, [f"{gate}.gate_proj", f"{gate}.up_proj"], kernels)
+        self.down = _joined(own, [f"{gate}.down_proj"], kernels)
 
 
-def _joined(own: Mapping[str, Tensor], names: list[str]) -> Product:
+def _joined(own: Mapping[str, Tensor], names: list[str], kernels: Kernels) -> Product:
     """Projections of the same input as one product, their outputs side by side."""
     weights = [own[f"{name}.weight"] for name in names]
     biases = [own[f"{name}.bias"] for name in names if f"{name}.bias" in own]
@@ -111,23 +114,31 @@ def _joined(own: Mapping[str, Tensor], names: list[str]) -> Product:
             own.get(f"{name}.bias", own[f"{name}.weight"].new_zeros(len(own[f"{name}.weight"]))) for name in names
         ]
     weight = weights[0] if len(weights) == 1 else torch.cat(weights)
-    return _product(weight, torch.cat(biases) if biases else None)
+    return _product(weight.detach(), torch.cat(biases) if biases else None, kernels.products)
 
 
-def _product(weight: Tensor, bias: Tensor | None) -> Product:
-    weight, bias = weight.detach(), None if bias is None else bias.detach()
-    if weight.dtype != torch.bfloat16 or not has_packed_products():
+def _product(weight: Tensor, bias: Tensor | None, products: ProductKernels) -> Product:
+    if products.takes(weight):
+        laid_out = products.pack(weight)
+        return lambda x: products.product(x, laid_out, bias)
+    if not has_packed_products(weight.dtype):
         return lambda x: linear(x, weight, bias)
-    # The matrix unit wants its own order of the weights; without this each product puts them in order again.
+    # Tiles want an order of their own; without this each product puts the weight in order again.
     packed = torch.ops.mkldnn._reorder_linear_weight(weight, ROWS)
     return lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
 
 
-def has_packed_products() -> bool:
-    """Whether this torch and CPU run bfloat16 products over weights laid out ahead."""
+def lays_out(dtype: torch.dtype, kernels: Kernels) -> bool:
+    """Whether the network holds its matrices once more, as its products read them."""
+    return dtype in kernels.products.dtypes or has_packed_products(dtype)
+
+
+def has_packed_products(dtype: torch.dtype) -> bool:
+    """Whether this torch and CPU run products over weights of this dtype laid out ahead: bfloat16 ones, on most."""
     operators = torch.ops.mkldnn
     wanted = ("_linear_pointwise", "_reorder_linear_weight", "_is_mkldnn_bf16_supported")
-    return all(hasattr(operators, name) for name in wanted) and bool(operators._is_mkldnn_bf16_supported())
+    is_there = dtype == torch.bfloat16 and all(hasattr(operators, name) for name in wanted)
+    return is_there and bool(operators._is_mkldnn_bf16_supported())
 
 
 def refusal(model: PreTrainedModel) -> str | None:

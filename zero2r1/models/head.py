@@ -12,7 +12,8 @@ from torch.nn.functional import linear
 from transformers import PreTrainedModel
 
 from zero2r1.core.errors import ModelError
-from zero2r1.models.kernels.head import HeadKernels, Packed
+from zero2r1.models.kernels.head import HeadKernels
+from zero2r1.models.kernels.products import Packed
 from zero2r1.models.precision import bfloat16_factors
 
 
@@ -39,11 +40,10 @@ class Head:
 
         The weight is copied where the product reads it quicker in another form, so an update is not seen.
         """
-        if not self._is_wide(dtype):
-            return replace(self, weight=self.weight.to(dtype))
-        if self.kernels is not None and self.kernels.has_products and self.weight.shape[1] % 2 == 0:
-            return replace(self, packed=self.kernels.pack(self.weight.detach().to(dtype).contiguous()))
-        return replace(self, weight=self.weight.float())
+        weight = self.weight.detach().to(dtype)
+        if self.kernels is not None and self.kernels.products.takes(weight):
+            return replace(self, packed=self.kernels.products.pack(weight))
+        return replace(self, weight=weight.float() if self._is_wide(dtype) else weight)
 
     def logits(self, hidden: Float[Tensor, "N E"], out: Float[Tensor, "N V"] | None = None) -> Float[Tensor, "N V"]:
         """Logits in float32, or in float64 for float64 `hidden`. The factors of the matrix product have its dtype.
@@ -58,13 +58,14 @@ class Head:
 
     def products(self, hidden: Float[Tensor, "N E"], out: Float[Tensor, "N V"] | None = None) -> Float[Tensor, "N V"]:
         """hidden weight^T + bias, as in `logits` without factor and cap."""
+        if self.packed is not None and self.kernels is not None:
+            logits = hidden.new_empty(len(hidden), self.packed.outputs, dtype=torch.float32) if out is None else out
+            self.kernels.products.product(hidden.contiguous(), self.packed, out=logits)
+            return logits if self.bias is None else logits.add_(self.bias)
         if not self._is_wide(hidden.dtype):
             return self._product(hidden, out)
-        if self.packed is None or self.kernels is None:
-            with bfloat16_factors():
-                return self._product(hidden.float(), out)
-        logits = self.kernels.product(hidden.contiguous(), self.packed, out)
-        return logits if self.bias is None else logits.add_(self.bias)
+        with bfloat16_factors():
+            return self._product(hidden.float(), out)
 
     def _is_wide(self, dtype: torch.dtype) -> bool:
         """Whether logits are more exact numbers than hidden states of this dtype."""

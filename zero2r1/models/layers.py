@@ -24,15 +24,13 @@ from transformers import PreTrainedModel
 
 from zero2r1.models.kernels.build import NoKernelsError
 from zero2r1.models.kernels.ops import LANES, Kernels, local_kernels
-from zero2r1.models.precision import cpu_has_tiles
+from zero2r1.models.linear import is_plain, outer, product
 from zero2r1.models.rotary import ATTENTIONS, agrees, attention
 
 NORMS = frozenset({"LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"})
 """Classes of transformers that compute `rms_norm` of their `weight` and `variance_epsilon`."""
 FEED_FORWARDS = frozenset({"LlamaMLP", "MistralMLP", "Qwen2MLP", "Qwen3MLP"})
 """Classes of transformers that compute `swiglu` of `gate_proj`, `up_proj` and `down_proj` where `act_fn` is SiLU."""
-TURNED_ROWS = 64
-"""Ours: rows that are transposed at a time; all 2048 of a width of 1536 at once took twice as long."""
 TRIED_ROWS = 5
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 """Ours: largest difference to the layer's own result, relative to its largest number: rounding, and nothing else. The
@@ -168,10 +166,10 @@ class _SwiGlu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, gate: Tensor, up: Tensor, down: Tensor, kernels: Kernels) -> Tensor:
         rows = _rows(x)
-        gates, ups = rows @ gate.t(), rows @ up.t()
+        gates, ups = (product(rows, weight, kernels.products) for weight in (gate, up))
         ctx.save_for_backward(x, gates, ups, gate, up, down)
         ctx.kernels = kernels
-        return (kernels.silu_mul(gates, ups) @ down.t()).view(x.shape)
+        return product(kernels.silu_mul(gates, ups), down, kernels.products).view(x.shape)
 
     @staticmethod
     @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
@@ -190,21 +188,6 @@ class _SwiGlu(torch.autograd.Function):
         )
 
 
-def outer(left: Float[Tensor, "N A"], right: Float[Tensor, "N B"]) -> Float[Tensor, "A B"]:
-    """left^T right.
-
-    Ours: with tiles (AMX) oneDNN reads a transposed bfloat16 matrix so slowly that turning the narrower one first pays.
-    """
-    if left.dtype != torch.bfloat16 or left.device.type != "cpu" or not cpu_has_tiles():
-        return left.t() @ right
-    if left.shape[1] > right.shape[1]:
-        return outer(right, left).t().contiguous()
-    turned = left.new_empty(left.shape[1], left.shape[0])
-    for start in range(0, len(left), TURNED_ROWS):
-        turned[:, start : start + TURNED_ROWS] = left[start : start + TURNED_ROWS].t()
-    return turned @ right
-
-
 def _norm(module: nn.Module, kernels: Kernels, x: Tensor) -> Tensor:
     """The forward of a norm."""
     weight = module.weight
@@ -217,9 +200,9 @@ def _norm(module: nn.Module, kernels: Kernels, x: Tensor) -> Tensor:
 def _feed_forward(module: nn.Module, kernels: Kernels, x: Tensor) -> Tensor:
     """The forward of a feed-forward. What it is made of is looked at in each call: adapters may have come since."""
     parts = (module.gate_proj, module.up_proj, module.down_proj)
-    is_plain = all(type(part) is nn.Linear and part.bias is None and not part._forward_hooks for part in parts)
+    is_known = all(is_plain(part) and part.bias is None for part in parts)
     has_silu = type(module.act_fn).__name__ in ("SiLU", "SiLUActivation")
-    if not is_plain or not has_silu or not _is_known(x, *(part.weight for part in parts)):
+    if not is_known or not has_silu or not _is_known(x, *(part.weight for part in parts)):
         return _own(module, x)
     return swiglu(x, parts[0].weight, parts[1].weight, parts[2].weight, kernels)
 

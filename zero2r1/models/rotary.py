@@ -6,7 +6,8 @@ and one pass. Projections, norms of heads and the attention itself stay what the
 What it does not do: other devices, dtypes and classes, caches of transformers' own, second derivatives.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Float32
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from zero2r1.models.attention import ATTENTION, PackedContext, attend_in_context
 from zero2r1.models.kernels.arguments import LANES, NAMES
 from zero2r1.models.kernels.ops import Kernels
+from zero2r1.models.linear import is_plain, projected
 
 ATTENTIONS = frozenset({"LlamaAttention", "MistralAttention", "Qwen2Attention", "Qwen3Attention"})
 """Classes of transformers that rotate the halves of a head by the same angles and attend with `scaling`."""
@@ -80,18 +82,31 @@ def attention(
     cosines, sines = (table[0].contiguous() for table in tables)
     width = cosines.shape[1]
 
-    def heads_of(name: str) -> Tensor:
-        """[T, H, D], normed where the module norms heads."""
-        heads: Tensor = getattr(module, f"{name}_proj")(hidden_states)[0].unflatten(1, (-1, width))
-        norm = getattr(module, f"{name}_norm", None)
-        return heads if norm is None else norm(heads)
-
+    layers = [getattr(module, f"{name}_proj") for name in "qkv"]
+    query, key, value = (
+        rows.unflatten(1, (-1, width)) for rows in _through(layers, hidden_states[0].contiguous(), kernels)
+    )  # [T, H, D]
     query, key = (
-        rotated(heads.flatten(1), cosines, sines, kernels).view_as(heads) for heads in (heads_of("q"), heads_of("k"))
+        rotated(heads.flatten(1), cosines, sines, kernels).view_as(heads)
+        for heads in (_normed(module, "q_norm", query), _normed(module, "k_norm", key))
     )
-    query, key, value = (rows.transpose(0, 1)[None] for rows in (query, key, heads_of("v")))
+    query, key, value = (rows.transpose(0, 1)[None] for rows in (query, key, value))
     mixed, _ = attend_in_context(module, query, key, value, None, scaling=module.scaling, **others)
-    return module.o_proj(mixed.flatten(2)), None
+    (output,) = _through([module.o_proj], mixed[0].flatten(1), kernels)
+    return output[None], None
+
+
+def _through(layers: Sequence[nn.Module], x: Float[Tensor, "T I"], kernels: Kernels) -> tuple[Tensor, ...]:
+    """x through each layer; adapters may have come since the last call."""
+    if all(is_plain(layer) and layer.weight.dtype == x.dtype for layer in layers):
+        return projected(x, [cast(nn.Linear, layer) for layer in layers], kernels.products)
+    return tuple(layer(x) for layer in layers)
+
+
+def _normed(module: nn.Module, name: str, heads: Tensor) -> Tensor:
+    """Each head normed, where the module does."""
+    norm = getattr(module, name, None)
+    return heads if norm is None else norm(heads)
 
 
 def agrees(module: nn.Module, kernels: Kernels, *, rows: int, tolerance: float) -> bool:

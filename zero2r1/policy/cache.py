@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from zero2r1.models.attention import PackedContext
-from zero2r1.models.kernels.ops import Kernels
+from zero2r1.models.kernels.attention import AttentionKernels, sequences_of
 from zero2r1.policy.pages import PAGE, pages_of
 from zero2r1.policy.samples import Piece
 
@@ -87,10 +87,17 @@ class PrefillContext:
     of its prompt too. All keys are written before any is read: a piece may look back at another one of the same row.
     """
 
-    def __init__(self, cache: PagedCache, pieces: Sequence[Piece], *, device: torch.device) -> None:
+    def __init__(
+        self,
+        cache: PagedCache,
+        pieces: Sequence[Piece],
+        *,
+        device: torch.device,
+        kernels: AttentionKernels | None = None,
+    ) -> None:
         self._cache = cache
         lengths = [len(piece.token_ids) for piece in pieces if not piece.start]
-        self._packed = PackedContext(lengths, device=device) if lengths else None
+        self._packed = PackedContext(lengths, device=device, kernels=kernels) if lengths else None
         self._num_packed = sum(lengths)
         ordered = [piece for piece in pieces if not piece.start] + [piece for piece in pieces if piece.start]
         positions = [np.arange(piece.start, piece.start + len(piece.token_ids)) for piece in ordered]
@@ -101,7 +108,7 @@ class PrefillContext:
         """[T]"""
         self._places = Places(torch.tensor(np.concatenate(pages), device=device), self.position_ids % PAGE)
         self._blocks = [
-            _Block(piece, first, device) for piece in ordered[len(lengths) :] for first in _block_starts(piece)
+            _Block(piece, first, device, kernels) for piece in ordered[len(lengths) :] for first in _block_starts(piece)
         ]
 
     def attend(
@@ -133,8 +140,11 @@ def _block_starts(piece: Piece) -> range:
 class _Block:
     """Tokens `first` to `first + size - 1` of a prompt, which look at all of it up to and with themselves."""
 
-    def __init__(self, piece: Piece, first: int, device: torch.device) -> None:
+    def __init__(self, piece: Piece, first: int, device: torch.device, kernels: AttentionKernels | None) -> None:
         self.size = min(QUERY_ROWS, piece.start + len(piece.token_ids) - first)
+        end = first + self.size
+        self._kernels = kernels
+        self._sequences = sequences_of([torch.arange(end)], [first], num_rows=end, shift=first)
         self._pages = torch.tensor(piece.pages[: pages_of(first + self.size)], device=device)
         columns = torch.arange(len(self._pages) * PAGE, device=device)
         self._is_seen = columns <= torch.arange(first, first + self.size, device=device)[:, None]
@@ -143,6 +153,9 @@ class _Block:
         """[1, H, size, D] queries to [1, size, H, D_v]."""
         keys = pages.keys[self._pages].permute(1, 0, 3, 2).flatten(1, 2)[None]  # [1, H_kv, M * PAGE, D]
         values = pages.values[self._pages].transpose(0, 1).flatten(1, 2)[None]
+        rows, seen, given = (tensor[0].transpose(0, 1) for tensor in (query, keys, values))  # [tokens, heads, width]
+        if self._kernels is not None and self._kernels.takes(rows, given):
+            return self._kernels.attend_packed(rows, seen, given, self._sequences, scaling=scaling)[None]
         mixed = scaled_dot_product_attention(
             query, keys, values, attn_mask=self._is_seen, scale=scaling, enable_gqa=True
         )
@@ -158,7 +171,7 @@ class StepContext:
         tables: Int32[Tensor, "n M"],
         positions: Int64[Tensor, " n"],
         *,
-        kernels: Kernels | None = None,
+        kernels: AttentionKernels | None = None,
     ) -> None:
         """
         Args:

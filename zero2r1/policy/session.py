@@ -201,7 +201,10 @@ class Session:
     def _read(self, pieces: Sequence[Piece]) -> None:
         """Puts the keys and values of these tokens into the cache."""
         started = time.perf_counter()
-        context = PrefillContext(self._cache, pieces, device=self._network.device)
+        kernels = self._network.kernels
+        context = PrefillContext(
+            self._cache, pieces, device=self._network.device, kernels=None if kernels is None else kernels.attention
+        )
         self._network.forward(context.token_ids, context.position_ids, context)
         self._prefilled += len(context.token_ids)
         self._prefill_s += time.perf_counter() - started

@@ -36,19 +36,31 @@ void score(float* scores, int64_t room, const float* query, const T* keys, int64
   for (int r = 0; r < QUERIES; r++) store(scores + r * room, (sums[r][0] + sums[r][1]) + (sums[r][2] + sums[r][3]));
 }
 
-// sums[r] += weights[r][t] v_t over the first `count` tokens of one page, CHUNK * LANES columns.
-template <int QUERIES, int CHUNK, typename T>
-void mix(float* sums, const float* weights, int64_t room, const T* values, int64_t count, int64_t width) {
-  Floats here[QUERIES][CHUNK];
-  for (int r = 0; r < QUERIES; r++)
+// sums[r] += weights[r][t] v_t over the first `count` of some rows, CHUNK * LANES columns. The weights of a sum lie
+// `sum_step` numbers after those of the one before it, and those of a row `row_step` after those of the one before it.
+template <int SUMS, int CHUNK, typename T>
+inline void mix(float* sums, const float* weights, int64_t sum_step, int64_t row_step, const T* values, int64_t count,
+                int64_t width) {
+  Floats here[SUMS][CHUNK];
+  for (int r = 0; r < SUMS; r++)
     for (int c = 0; c < CHUNK; c++) here[r][c] = load(sums + r * width + c * LANES);
   for (int64_t t = 0; t < count; t++)
     for (int c = 0; c < CHUNK; c++) {
       Floats value = load(values + t * width + c * LANES);
-      for (int r = 0; r < QUERIES; r++) here[r][c] += weights[r * room + t] * value;
+      for (int r = 0; r < SUMS; r++) here[r][c] += weights[r * sum_step + t * row_step] * value;
     }
-  for (int r = 0; r < QUERIES; r++)
+  for (int r = 0; r < SUMS; r++)
     for (int c = 0; c < CHUNK; c++) store(sums + r * width + c * LANES, here[r][c]);
+}
+
+// All columns.
+template <int SUMS, typename T>
+inline void mix_wide(float* sums, const float* weights, int64_t sum_step, int64_t row_step, const T* values,
+                     int64_t count, int64_t width) {
+  int64_t c = 0;
+  for (; c + 4 * LANES <= width; c += 4 * LANES)
+    mix<SUMS, 4>(sums + c, weights, sum_step, row_step, values + c, count, width);
+  for (; c < width; c += LANES) mix<SUMS, 1>(sums + c, weights, sum_step, row_step, values + c, count, width);
 }
 
 // scores become e^(score - max); returns 1 / their sum. Tokens from `length` on count nothing.
@@ -134,12 +146,8 @@ void attend(T* out, const T* query, int64_t query_stride, float scale, const T* 
         const T* here = of_values.at(page, head);
         int64_t start = page * LANES, count = length - start < LANES ? length - start : LANES;
         in_fours(shared, [&](int64_t first, auto queries) {
-          int64_t r = head * shared + first, c = 0;
-          const float* weights = scores + r * room + start;
-          for (; c + 4 * LANES <= value_width; c += 4 * LANES)
-            mix<queries(), 4>(sums + r * value_width + c, weights, room, here + c, count, value_width);
-          for (; c < value_width; c += LANES)
-            mix<queries(), 1>(sums + r * value_width + c, weights, room, here + c, count, value_width);
+          int64_t r = head * shared + first;
+          mix_wide<queries()>(sums + r * value_width, scores + r * room + start, room, 1, here, count, value_width);
         });
       }
     for (int64_t r = 0; r < heads; r++)

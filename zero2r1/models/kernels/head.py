@@ -2,43 +2,27 @@
 
 Tensors are as in `ops`. Each row's result depends on neither its neighbours nor the number of threads.
 
-What it does not do: caps on logits (`models.head.Head` applies them), and products on processors that have tiles for
-them (AMX): oneDNN uses those, and is quicker there.
+What it does not do: caps on logits (`models.head.Head` applies them).
 """
 
 import ctypes
-from typing import NamedTuple
 
 import torch
-from jaxtyping import BFloat16, Float, Float32, Float64, Int64
+from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
 
-from zero2r1.models.kernels.arguments import COUNT, LANES, NAMES, REAL, TENSOR, THREADS, at, check, threads_for
-from zero2r1.models.precision import cpu_has_tiles
+from zero2r1.models.kernels.arguments import COUNT, NAMES, REAL, TENSOR, THREADS, at, check
+from zero2r1.models.kernels.products import ProductKernels
 
 BLOCK = 128
 """Numbers of a row that are summed in float32 before their sum joins others, as in logits.h."""
 
 
-class Packed(NamedTuple):
-    """A bfloat16 weight [V, E] laid out for `HeadKernels.product`."""
-
-    panels: BFloat16[Tensor, "panels pairs 16 2"]
-    """Sixteen outputs a panel, two inputs a pair."""
-    outputs: int
-    """V."""
-
-
 class HeadKernels:
     """Part of the loaded library."""
 
-    def __init__(self, library: ctypes.CDLL) -> None:
-        library.has_products.restype = ctypes.c_int
-        self.has_products = bool(library.has_products()) and not cpu_has_tiles()
-        """Whether `pack` and `product` are there, and the quickest way to float32 logits of bfloat16 numbers."""
-        self._pack, self._product = library.pack_bfloat16, library.product_bfloat16
-        self._pack.argtypes = [TENSOR, TENSOR, COUNT, COUNT, THREADS]
-        self._product.argtypes = [TENSOR, COUNT, TENSOR, COUNT, TENSOR, COUNT, COUNT, COUNT, THREADS]
+    def __init__(self, library: ctypes.CDLL, products: ProductKernels) -> None:
+        self.products = products
         shapes = {
             "draw": [TENSOR] * 3 + [COUNT, TENSOR, REAL] + [COUNT] * 2 + [TENSOR, THREADS],
             "read_logits": [TENSOR] * 6 + [REAL] + [COUNT] * 2 + [THREADS],
@@ -49,31 +33,6 @@ class HeadKernels:
                 function = getattr(library, f"{name}_{suffix}")
                 function.argtypes, function.restype = arguments, None
                 self._functions[name, dtype] = function
-
-    def pack(self, weight: BFloat16[Tensor, "V E"]) -> Packed:
-        """Lays a weight out; E is even. Takes as much memory again."""
-        check(weight)
-        outputs, inputs = weight.shape
-        assert inputs % 2 == 0
-        panels = weight.new_empty(-(-outputs // LANES), inputs // 2, LANES, 2)
-        self._pack(at(panels), at(weight), outputs, inputs, threads_for(len(panels)))
-        return Packed(panels, outputs)
-
-    def product(
-        self, x: BFloat16[Tensor, "n E"], packed: Packed, out: Float32[Tensor, "n V"] | None = None
-    ) -> Float32[Tensor, "n V"]:
-        """x weight^T: products of bfloat16 numbers, summed in float32 and left so."""
-        panels, outputs = packed
-        check(x, panels)
-        rows, inputs = x.shape
-        assert panels.shape[1] * 2 == inputs
-        if out is None:
-            out = torch.empty(rows, outputs)
-        check(out)
-        assert out.shape == (rows, outputs)
-        assert (x.dtype, panels.dtype, out.dtype) == (torch.bfloat16, torch.bfloat16, torch.float32)
-        self._product(at(out), outputs, at(x), inputs, at(panels), rows, outputs, inputs, threads_for(len(panels)))
-        return out
 
     def read_logits(
         self,

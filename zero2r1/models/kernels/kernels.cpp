@@ -1,12 +1,11 @@
 // The arithmetic of decoding and training that no library offers for a CPU, as plain C functions.
 //
 // Every function works row by row: no row's result depends on the other rows or on the number of threads. Numbers are
-// read as float32 or bfloat16, computed in float32 and rounded once. Matrix products are oneDNN's and MKL's, but for one
-// that neither has (products.h). Callers (ops.py, head.py) check shapes; nothing here does.
+// read as float32 or bfloat16, computed in float32 and rounded once. Callers check shapes; nothing here does.
 
-#include "attention.h"
 #include "layers.h"
 #include "logits.h"
+#include "packed.h"
 #include "products.h"
 #include "sampling.h"
 
@@ -48,6 +47,18 @@
     attend(out, query, query_stride, scale, keys, values, tables, table_stride, lengths, rows, heads, kv_heads,       \
            width, value_width, scratch, room, threads);                                                               \
   }                                                                                                                   \
+  extern "C" void attend_packed_##NAME(T* out, const T* query, const T* keys, const T* values,                        \
+                                       const Sequence* sequences, int64_t count, const Shape* shape, float* scratch,  \
+                                       int threads) {                                                                 \
+    attend_packed(out, query, keys, values, sequences, count, *shape, scratch, threads);                              \
+  }                                                                                                                   \
+  extern "C" void attend_packed_backward_##NAME(T* dquery, float* dkeys, float* dvalues, const T* gradient,           \
+                                                const T* query, const T* keys, const T* values,                       \
+                                                const Sequence* sequences, int64_t count, const Shape* shape,         \
+                                                float* scratch, int threads) {                                        \
+    attend_packed_backward(dquery, dkeys, dvalues, gradient, query, keys, values, sequences, count, *shape, scratch,  \
+                           threads);                                                                                  \
+  }                                                                                                                   \
   extern "C" void draw_##NAME(int64_t* tokens, float* logprobs, const T* logits, int64_t stride,                      \
                               const double* uniforms, float inverse, int64_t rows, int64_t vocabulary,                \
                               float* scratch, int threads) {                                                          \
@@ -65,17 +76,25 @@ EXPORT_NORM(mixed, float, bfloat16)
 EXPORT(float32, float)
 EXPORT(bfloat16, bfloat16)
 
+#define EXPORT_PACK(NAME, T)                                                                                          \
+  extern "C" void pack_##NAME(T* packed, const T* weight, int64_t outputs, int64_t inputs, int threads) {             \
+    pack(packed, weight, outputs, inputs, threads);                                                                   \
+  }
+
+#define EXPORT_PRODUCT(NAME, T, O)                                                                                    \
+  extern "C" void product_##NAME(O* out, const T* x, const T* packed, const T* bias, int64_t rows, int64_t outputs,   \
+                                 int64_t inputs, int threads) {                                                       \
+    multiply(out, x, packed, bias, rows, outputs, inputs, threads);                                                   \
+  }
+
+EXPORT_PACK(float32, float)
+EXPORT_PRODUCT(float32_float32, float, float)
+
 #ifdef __AVX512BF16__
-extern "C" int has_products() { return 1; }
-extern "C" void pack_bfloat16(bfloat16* packed, const bfloat16* weight, int64_t outputs, int64_t inputs, int threads) {
-  pack(packed, weight, outputs, inputs, threads);
-}
-extern "C" void product_bfloat16(float* out, int64_t out_stride, const bfloat16* x, int64_t x_stride,
-                                 const bfloat16* packed, int64_t rows, int64_t outputs, int64_t inputs, int threads) {
-  multiply(out, out_stride, x, x_stride, packed, rows, outputs, inputs, threads);
-}
+EXPORT_PACK(bfloat16, bfloat16)
+EXPORT_PRODUCT(bfloat16_float32, bfloat16, float)
+EXPORT_PRODUCT(bfloat16_bfloat16, bfloat16, bfloat16)
+extern "C" int has_bfloat16_products() { return 1; }
 #else
-extern "C" int has_products() { return 0; }
-extern "C" void pack_bfloat16() {}
-extern "C" void product_bfloat16() {}
+extern "C" int has_bfloat16_products() { return 0; }
 #endif

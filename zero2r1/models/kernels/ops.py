@@ -9,13 +9,15 @@ What it does not do: record anything for autograd: the gradients are functions o
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Float32, Int32
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from zero2r1.models.fetch import cache_folder
 from zero2r1.models.kernels import build
 from zero2r1.models.kernels.arguments import COUNT, LANES, NAMES, REAL, TENSOR, THREADS, at, check, threads_for
+from zero2r1.models.kernels.attention import AttentionKernels
 from zero2r1.models.kernels.head import HeadKernels
+from zero2r1.models.kernels.products import ProductKernels
 
 __all__ = ["BAND", "LANES", "Kernels", "local_kernels"]
 
@@ -43,12 +45,10 @@ class Kernels:
             "silu_mul": [TENSOR] * 3 + [COUNT] * 3 + [THREADS],
             "silu_mul_backward": [TENSOR] * 6 + [COUNT, THREADS],
             "rotate": [TENSOR] * 5 + [COUNT] * 4 + [REAL, THREADS],
-            "put": [TENSOR] * 4 + [COUNT] * 2 + [TENSOR, COUNT, TENSOR] + [COUNT] * 4 + [THREADS],
-            "attend": [TENSOR, TENSOR, COUNT, REAL, TENSOR, TENSOR, TENSOR, COUNT, TENSOR]
-            + [COUNT] * 5
-            + [TENSOR, COUNT, THREADS],
         }
-        self.head = HeadKernels(library)
+        self.attention = AttentionKernels(library)
+        self.products = ProductKernels(library)
+        self.head = HeadKernels(library, self.products)
         """From hidden states to tokens and their log-probabilities."""
         self._functions = {}
         for name, arguments in shapes.items():
@@ -133,62 +133,6 @@ class Kernels:
             rows, heads, kv_heads, width, eps, threads_for(rows),
         )  # fmt: skip
 
-    def put(
-        self,
-        keys: Float[Tensor, "P H_kv D 16"],
-        values: Float[Tensor, "P H_kv 16 D_v"],
-        key: Float[Tensor, "n H_kv D"],
-        value: Float[Tensor, "n H_kv D_v"],
-        tables: Int32[Tensor, "n B"],
-        positions: Int32[Tensor, " n"],
-    ) -> None:
-        """Writes the keys and values of one token a row to place `positions[row]` of the row's pages.
-
-        Args:
-            key, value: contiguous within a row.
-            tables: by row, the numbers of its pages in order.
-        """
-        check(keys, values)
-        rows, kv_heads, width = key.shape
-        run = self._functions["put", keys.dtype]
-        run(
-            at(keys), at(values), at(_rows(key)), at(_rows(value)), key.stride(0), value.stride(0),
-            at(tables), tables.stride(0), at(positions), rows, kv_heads, width, value.shape[2], threads_for(rows),
-        )  # fmt: skip
-
-    def attend(
-        self,
-        query: Float[Tensor, "n H D"],
-        keys: Float[Tensor, "P H_kv D 16"],
-        values: Float[Tensor, "P H_kv 16 D_v"],
-        tables: Int32[Tensor, "n B"],
-        lengths: Int32[Tensor, " n"],
-        *,
-        scaling: float,
-        longest: int,
-    ) -> Float[Tensor, "n H D_v"]:
-        """softmax(scaling * q K^T) V of one query a row over the first `lengths[row]` tokens of its pages.
-
-        Args:
-            query: contiguous within a row.
-            lengths: at least 1.
-            longest: at least their maximum.
-        """
-        check(keys, values)
-        rows, heads, width = query.shape
-        kv_heads, value_width = values.shape[1], values.shape[3]
-        assert value_width % LANES == 0
-        out = query.new_empty(rows, heads, value_width)
-        room = -(-longest // LANES) * LANES
-        threads = min(rows, threads_for(rows * room // LANES))  # a page is work for a thread as a row is elsewhere
-        scratch = torch.empty(threads, heads * (room + width + value_width))
-        run = self._functions["attend", query.dtype]
-        run(
-            at(out), at(_rows(query)), query.stride(0), scaling, at(keys), at(values), at(tables),
-            tables.stride(0), at(lengths), rows, heads, kv_heads, width, value_width, at(scratch), room, threads,
-        )  # fmt: skip
-        return out
-
 
 def local_kernels() -> Kernels:
     """The kernels of this machine, compiled into the cache folder at the first call, which takes about two seconds.
@@ -197,8 +141,3 @@ def local_kernels() -> Kernels:
         NoKernelsError: they cannot be had here.
     """
     return Kernels(cache_folder() / "kernels")
-
-
-def _rows(tensor: Tensor) -> Tensor:
-    """[n, H, D] with every row in one piece."""
-    return tensor if tensor.stride(2) == 1 and tensor.stride(1) == tensor.shape[2] else tensor.contiguous()

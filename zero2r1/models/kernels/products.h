@@ -1,87 +1,114 @@
-// Products of bfloat16 matrices whose results stay float32: x [rows, inputs] times the transpose of a weight
-// [outputs, inputs] that was laid out ahead. Only for processors that multiply bfloat16 in vectors (AVX512-BF16).
+// x [rows, inputs] times the transpose of a weight [outputs, inputs] that was laid out ahead. Every result is one sum over
+// the inputs in their order, whatever the number of rows, its neighbours and the threads: a token alone gets the same bits as
+// the same token among thousands.
+//
+// float32 on every processor; bfloat16, summed in float32, where the processor multiplies it in vectors (AVX512-BF16).
 
 #pragma once
 
 #include "floats.h"
 
-#ifdef __AVX512BF16__
-
 namespace {
 
-constexpr int TILE_PANELS = 2;         // with 12 rows: 24 sums, 2 weights and 1 input in 32 registers
-constexpr int64_t ROWS_AT_ONCE = 240;  // rows that stay in the second cache while weights pass by
+#ifdef __AVX512F__
+constexpr int TILE_ROWS = 12, TILE_PANELS = 2;  // 24 sums, 2 weights and 1 input in 32 registers of sixteen floats
+#else
+constexpr int TILE_ROWS = 6, TILE_PANELS = 1;  // 12 sums, 2 weights and 1 input in 16 registers of eight floats
+#endif
+constexpr int64_t BYTES_AT_ONCE = 384 * 1024;  // of rows that stay in the second cache while weights pass by
 
-// packed[panel][pair][c][2] = w[16 panel + c][2 pair, 2 pair + 1]: what one instruction takes of sixteen outputs and two
-// inputs lies side by side. Outputs beyond the last are zeros.
-void pack(bfloat16* packed, const bfloat16* w, int64_t outputs, int64_t inputs, int threads) {
-  int64_t pairs = inputs / 2;
+// How many inputs of a row one instruction takes.
+template <typename T>
+constexpr int STEP = 1;
+template <>
+constexpr int STEP<bfloat16> = 2;
+
+// sums += STEP inputs of one row times STEP inputs of sixteen outputs.
+inline void multiply_add(Floats& sums, const float* x, const float* weights) { sums += *x * load(weights); }
+
+#ifdef __AVX512BF16__
+inline void multiply_add(Floats& sums, const bfloat16* x, const bfloat16* weights) {
+  int32_t both;
+  memcpy(&both, x, sizeof both);
+  sums = (Floats)_mm512_dpbf16_ps((__m512)sums, (__m512bh)_mm512_set1_epi32(both),
+                                  (__m512bh)_mm512_loadu_si512(weights));
+}
+#endif
+
+// packed[panel][step][c][STEP] = w[16 panel + c][STEP step ...]: what one instruction takes of sixteen outputs lies side
+// by side. Outputs beyond the last are zeros.
+template <typename T>
+void pack(T* packed, const T* w, int64_t outputs, int64_t inputs, int threads) {
+  constexpr int step = STEP<T>;
   FOR_ROWS(panel, (outputs + LANES - 1) / LANES, threads) {
-    uint32_t* to = (uint32_t*)packed + panel * pairs * LANES;
+    T* to = packed + panel * inputs * LANES;
     for (int64_t c = 0; c < LANES; c++) {
       int64_t output = panel * LANES + c;
-      for (int64_t pair = 0; pair < pairs; pair++) {
-        uint32_t both = 0;
-        if (output < outputs) memcpy(&both, w + output * inputs + 2 * pair, sizeof both);
-        to[pair * LANES + c] = both;
+      for (int64_t i = 0; i < inputs; i += step)
+        for (int j = 0; j < step; j++) to[i * LANES + c * step + j] = output < outputs ? w[output * inputs + i + j] : T{};
+    }
+  }
+}
+
+// The first `count` of sixteen sums, plus bias when there is one.
+template <typename T, typename O>
+inline void put_sums(O* to, Floats sums, const T* bias, int64_t count) {
+  if (count >= LANES) {
+    store(to, bias ? sums + load(bias) : sums);
+    return;
+  }
+  float lanes[LANES];
+  store(lanes, sums);
+  for (int64_t i = 0; i < count; i++) store_one(to + i, bias ? lanes[i] + load_one(bias + i) : lanes[i]);
+}
+
+// ROWS x 16 PANELS results plus bias (when there is one). `outputs`: how many of them are wanted.
+template <int ROWS, int PANELS, typename T, typename O>
+inline void multiply_tile(O* out, int64_t out_stride, const T* x, int64_t x_stride, const T* packed, const T* bias,
+                          int64_t inputs, int64_t outputs) {
+  Floats sums[ROWS][PANELS] = {};
+  for (int64_t i = 0; i < inputs; i += STEP<T>)
+    for (int r = 0; r < ROWS; r++)
+      for (int p = 0; p < PANELS; p++)
+        multiply_add(sums[r][p], x + r * x_stride + i, packed + (p * inputs + i) * LANES);
+  for (int p = 0; p < PANELS; p++)
+    for (int r = 0; r < ROWS; r++)
+      put_sums(out + r * out_stride + p * LANES, sums[r][p], bias ? bias + p * LANES : bias, outputs - p * LANES);
+}
+
+// All rows below one another, in tiles.
+template <int PANELS, typename T, typename O>
+inline void multiply_rows(O* out, int64_t out_stride, const T* x, const T* packed, const T* bias, int64_t rows,
+                          int64_t inputs, int64_t outputs) {
+  int64_t row = 0;
+#define TILES(ROWS)                                                                                                 \
+  for (; row + ROWS <= rows; row += ROWS)                                                                           \
+    multiply_tile<ROWS, PANELS>(out + row * out_stride, out_stride, x + row * inputs, inputs, packed, bias, inputs, \
+                                outputs);
+  TILES(TILE_ROWS) TILES(4) TILES(2) TILES(1)
+#undef TILES
+}
+
+// out [rows, outputs] = x w^T (+ bias).
+template <typename T, typename O>
+void multiply(O* out, const T* x, const T* packed, const T* bias, int64_t rows, int64_t outputs, int64_t inputs,
+              int threads) {
+  int64_t panels = (outputs + LANES - 1) / LANES, groups = (panels + TILE_PANELS - 1) / TILE_PANELS;
+  int64_t at_once = BYTES_AT_ONCE / (inputs * (int64_t)sizeof(T)) / TILE_ROWS * TILE_ROWS;
+  if (at_once < TILE_ROWS) at_once = TILE_ROWS;
+  for (int64_t first = 0; first < rows; first += at_once) {
+    int64_t count = first + at_once < rows ? at_once : rows - first;
+    FOR_ROWS(group, groups, threads) {
+      int64_t panel = group * TILE_PANELS, start = panel * LANES;
+      O* to = out + first * outputs + start;
+      const T *from = x + first * inputs, *weights = packed + panel * inputs * LANES, *added = bias ? bias + start : bias;
+      if (panels - panel >= TILE_PANELS) {
+        multiply_rows<TILE_PANELS>(to, outputs, from, weights, added, count, inputs, outputs - start);
+      } else {
+        multiply_rows<1>(to, outputs, from, weights, added, count, inputs, outputs - start);
       }
     }
   }
 }
 
-// ROWS x 16 PANELS results. `last`: which results of the last panel are wanted.
-template <int ROWS, int PANELS>
-inline void multiply_tile(float* out, int64_t out_stride, const bfloat16* x, int64_t x_stride, const bfloat16* packed,
-                          int64_t pairs, __mmask16 last) {
-  __m512 sums[ROWS][PANELS];
-  for (int r = 0; r < ROWS; r++)
-    for (int p = 0; p < PANELS; p++) sums[r][p] = _mm512_setzero_ps();
-  for (int64_t k = 0; k < pairs; k++) {
-    __m512bh weights[PANELS];
-    for (int p = 0; p < PANELS; p++)
-      weights[p] = (__m512bh)_mm512_loadu_si512(packed + (p * pairs + k) * 2 * LANES);
-    for (int r = 0; r < ROWS; r++) {
-      int32_t both;
-      memcpy(&both, x + r * x_stride + 2 * k, sizeof both);
-      __m512bh numbers = (__m512bh)_mm512_set1_epi32(both);
-      for (int p = 0; p < PANELS; p++) sums[r][p] = _mm512_dpbf16_ps(sums[r][p], numbers, weights[p]);
-    }
-  }
-  for (int r = 0; r < ROWS; r++)
-    for (int p = 0; p < PANELS; p++)
-      _mm512_mask_storeu_ps(out + r * out_stride + p * LANES, p == PANELS - 1 ? last : (__mmask16)0xffff, sums[r][p]);
-}
-
-// All rows below one another, in tiles.
-template <int PANELS>
-inline void multiply_rows(float* out, int64_t out_stride, const bfloat16* x, int64_t x_stride, const bfloat16* packed,
-                          int64_t pairs, int64_t rows, __mmask16 last) {
-  int64_t row = 0;
-#define TILES(ROWS)                                                                                                   \
-  for (; row + ROWS <= rows; row += ROWS)                                                                             \
-    multiply_tile<ROWS, PANELS>(out + row * out_stride, out_stride, x + row * x_stride, x_stride, packed, pairs, last);
-  TILES(12) TILES(8) TILES(4) TILES(2) TILES(1)
-#undef TILES
-}
-
-// out [rows, outputs] = x w^T. Every result is one sum over the inputs in their order, whatever its neighbours.
-void multiply(float* out, int64_t out_stride, const bfloat16* x, int64_t x_stride, const bfloat16* packed, int64_t rows,
-              int64_t outputs, int64_t inputs, int threads) {
-  int64_t pairs = inputs / 2, panels = (outputs + LANES - 1) / LANES, groups = (panels + TILE_PANELS - 1) / TILE_PANELS;
-  __mmask16 ends = outputs % LANES ? (1 << outputs % LANES) - 1 : 0xffff;
-  for (int64_t first = 0; first < rows; first += ROWS_AT_ONCE) {
-    int64_t count = first + ROWS_AT_ONCE < rows ? ROWS_AT_ONCE : rows - first;
-    FOR_ROWS(group, groups, threads) {
-      int64_t panel = group * TILE_PANELS, left = panels - panel;
-      float* to = out + first * out_stride + panel * LANES;
-      const bfloat16 *from = x + first * x_stride, *weights = packed + panel * pairs * 2 * LANES;
-      __mmask16 last = left <= TILE_PANELS ? ends : 0xffff;
-      if (left >= TILE_PANELS) multiply_rows<TILE_PANELS>(to, out_stride, from, x_stride, weights, pairs, count, last);
-      else multiply_rows<1>(to, out_stride, from, x_stride, weights, pairs, count, last);
-    }
-  }
-}
-
 }  // namespace
-
-#endif

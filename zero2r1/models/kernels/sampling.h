@@ -18,12 +18,11 @@ void draw(int64_t* tokens, float* logprobs, const T* logits, int64_t stride, con
     float top = largest_of(z, vocabulary, inverse);
     double total = 0.0;
     for (int64_t block = 0; block < num_blocks; block++) {
-      int64_t end = (block + 1) * BLOCK < vocabulary ? (block + 1) * BLOCK : vocabulary, v = block * BLOCK;
+      int64_t end = (block + 1) * BLOCK < vocabulary ? (block + 1) * BLOCK : vocabulary;
       Floats odds = {};
-      for (; v + LANES <= end; v += LANES) odds += exp(load(z + v) * inverse - top);
-      float rest = 0.0f;
-      for (; v < end; v++) rest += exp(all(load_one(z + v) * inverse - top))[0];
-      sums[block] = sum(odds) + rest;
+      for (int64_t v = block * BLOCK; v < end; v += LANES)
+        odds += exp((v + LANES <= end ? load(z + v) : rest_of(z + v, end - v)) * inverse - top);
+      sums[block] = sum(odds);
       total += sums[block];
     }
     is_sound = total - total == 0.0 && top - top == 0.0f;

@@ -94,19 +94,20 @@ def running_of(model: Any, network: "Network", *, head: "Head") -> Running:
     """What runs a model that a learner with this head has taken over, and the network that is sampled from."""
     import torch
 
-    from zero2r1.models.fused import has_packed_products
+    from zero2r1.models.fused import lays_out
 
-    embedding = model.get_input_embeddings()
-    is_packed = model.dtype == torch.bfloat16 and has_packed_products()
+    embedding, kernels = model.get_input_embeddings(), network.kernels
+    laid_out = head.laid_out(model.dtype)
+    copy = laid_out.weight if laid_out.packed is None else laid_out.packed.panels
     with torch.no_grad():
         stream = embedding(torch.zeros(1, dtype=torch.long)).dtype
     return Running(
         is_cpu=True,
         is_quick=any("forward" in vars(module) for module in model.modules() if module is not embedding),
         is_wide=stream == torch.float32,
-        layout="shared" if network.kernels is None else "packed" if is_packed else "joined",
+        layout="shared" if kernels is None else "packed" if lays_out(model.dtype, kernels) else "joined",
         is_read_compiled=head.kernels is not None,
-        head_bytes=0 if model.dtype != torch.bfloat16 else 2 if head.laid_out(model.dtype).packed is not None else 4,
+        head_bytes=0 if copy.data_ptr() == head.weight.data_ptr() else copy.element_size(),
     )
 
 
