@@ -1,5 +1,6 @@
 """What the planner says of sampling: slots and pages as the engine has them, phases by hand, other samplers."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -127,6 +128,9 @@ def test_an_update_by_hand():
         "answers": 432, "hash": 11, "heldout": pytest.approx((11 + 1160 + 50 * 4 * 66 + 8 + 100) / 3),
     }  # fmt: skip
     assert update_phases(work, calls(recompute_hash=False), slots, document_s=0.0, micro_tokens=1000)["hash"] == 5.5
+    # A quarter of the rows has a gradient: 220.5 tokens there and back, 661.5 only there. The reference sees them all.
+    phases = update_phases(replace(work, live=0.25), calls(), slots, document_s=0.0, micro_tokens=1000)
+    assert (phases["update"], phases["reference"]) == (3 * 220.5 + 100 + 5 + 661.5, 882)
 
 
 def planned(shape: Shape, stage: ZeroRLStage, **site: Any) -> Any:

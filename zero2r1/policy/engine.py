@@ -5,8 +5,9 @@ with the learner in place.
 
 Life of a call: render the prompts, give each sample its key, let `decoding` run, decode the texts, attach lineage.
 Tokens depend on weights, prompt, sample index, sampling and address only; not on the number of slots, the order of the
-prompts or their neighbours (in float32, up to rounding that only matters when a uniform number falls within about 1e-7
-of the boundary between two tokens).
+prompts or their neighbours. Compiled, that holds to the last bit, and the learner gives each token the log-probability
+that was recorded here; elsewhere, in float32, up to rounding that only matters when a uniform number falls within about
+1e-7 of the boundary between two tokens.
 
 The engine knows the hash of the weights it samples from. Whoever changes the weights says so with `follow`; sampling
 from weights that changed in silence is an error, because lineage and importance ratios would be wrong in silence too.

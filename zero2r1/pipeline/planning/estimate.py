@@ -146,11 +146,12 @@ def update_phases(
     Ours: the order of work in `rl/grpo.py`, `stages/monitoring.py` and `stages/pretrain.py`.
     """
     speed = calls.speed
-    tokens = work.learned_tokens
-    passes = num_passes(work.rows, tokens / work.rows, micro_tokens)
-    update = {"update": speed.learn_s(tokens, work.row_tokens, passes) + speed.apply_s()}
+    passes = num_passes(max(1, round(work.live * work.rows)), work.tokens / work.rows, micro_tokens)
+    update = {"update": speed.learn_s(work.learned_tokens, work.row_tokens, passes) + speed.apply_s()}
+    if work.live < 1.0:
+        update["update"] += speed.forward_s(work.tokens - work.learned_tokens, work.row_tokens)
     if work.extra_passes:
-        update["reference"] = work.extra_passes * speed.forward_s(tokens, work.row_tokens)
+        update["reference"] = work.extra_passes * speed.forward_s(work.tokens, work.row_tokens)
     if work.makes_documents:
         update["data"] = work.rows * document_s
     if work.rollout is not None:

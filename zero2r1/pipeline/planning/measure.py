@@ -1,8 +1,8 @@
 """The plan against the clock: a few real updates of each kind of stage in a temporary folder.
 
 Reinforcement learning runs its own stage code from random weights (or the recipe's local model) and the recipe's
-questions; fine-tuning takes updates on rows around the planned length. How long the answers were is told to the
-prediction, because a plan takes lengths as an input.
+questions; fine-tuning takes updates on rows around the planned length. How long the answers were, and which share of
+their groups had a gradient, is told to the prediction: a plan takes both as inputs.
 
 What it does not do: measure start-up, rewards of other tasks, or later phases of training, when answers are longer.
 """
@@ -78,25 +78,26 @@ def measure(recipe: Recipe, shop: Workshop, stages: Sequence[StagePlan], folder:
         updates = max(2, min(MOST_UPDATES, int(SECONDS / len(chosen) / max(planned.update_s, 1e-3))))
         run = RunFolder(folder / planned.name).create()
         _give_back()
-        before = resident_bytes()
+        before, most = resident_bytes(), None
         if isinstance(stage, PretrainStage):
             rows = _pretrain(recipe, stage, run, planned.name, updates)
         elif isinstance(stage, ZeroRLStage | ReasoningRLStage):
             source = _source(recipe, shop, planned.name, folder)
-            rows, lengths = _reinforce(recipe, stage, source, run, planned.name, updates)
+            rows, lengths, live = _reinforce(recipe, stage, source, run, planned.name, updates)
             engine = limits_of(stage.sampler, shape)
             calls = Calls(speed=site.speed, engine=engine, text_s=texts.text_s, prompt=work.prompt)
             found.append(_sampling(planned, work, calls, rows, lengths))
             heard = [length for each in lengths for length in each]
             mean = sum(heard) / len(heard)
-            work = replace(work, row_tokens=work.prompt + mean)
+            work = replace(work, row_tokens=work.prompt + mean, live=median(live))
+            most = replace(work, live=max(live))
         else:
             rows = _fine_tune(recipe, shop, stage, planned.name, work, run, updates)
         site = replace(site, runtime=before)
-        again = plan_stage(planned.name, stage, shape, texts, work, site)
+        again, largest = (plan_stage(planned.name, stage, shape, texts, each, site) for each in (work, most or work))
         sampled = [row for row in found if row.stage == planned.name]
         found += _learning(again, rows, sampled, hashes=1 + limits_of(stage.sampler, shape).recompute_hash)
-        found.append(Compared(stage=planned.name, what="memory", predicted=again.peak, measured=_peak()))
+        found.append(Compared(stage=planned.name, what="memory", predicted=largest.peak, measured=_peak()))
     return found
 
 
@@ -122,8 +123,8 @@ def _pretrain(recipe: Recipe, stage: PretrainStage, run: RunFolder, name: str, u
 
 def _reinforce(
     recipe: Recipe, stage: ZeroRLStage | ReasoningRLStage, source: str, run: RunFolder, name: str, updates: int
-) -> tuple[list[dict[str, float]], list[list[int]]]:
-    """The stopwatch of each update, and the lengths of each rollout's answers."""
+) -> tuple[list[dict[str, float]], list[list[int]], list[float]]:
+    """Of each update its stopwatch, of each rollout the lengths of its answers and the share of rows with a gradient."""
     from zero2r1.stages.reinforcement import train
 
     steps = max(updates, stage.rl.minibatches)
@@ -136,7 +137,10 @@ def _reinforce(
     context = _context(recipe, run, name, ModelConfig(source=source))
     train(context, short)
     files = sorted(context.folder.rollouts.glob("*.jsonl"))
-    return _timings(context), [[int(row["tokens"]) for row in read_rows(file)] for file in files]
+    metrics: list[dict[str, Any]] = [dict(row) for row in read(context.folder.metrics)]
+    live = [1.0 - float(row["reward/zero_std_frac"]) if stage.rl.kl_coef == 0.0 else 1.0 for row in metrics]
+    lengths = [[int(row["tokens"]) for row in read_rows(file)] for file in files]
+    return _timings(context), lengths, live
 
 
 def _fine_tune(

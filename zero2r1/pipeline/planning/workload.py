@@ -69,6 +69,9 @@ class Workload:
     has_reference: bool = False
     makes_documents: bool = False
     """Documents are made and encoded in each update."""
+    live: float = 1.0
+    """Share of the rows that have a gradient; the others only go forward. Groups whose rewards are all alike have none
+    (`rl/batch.py`); nobody knows how many before a run, so a plan says 1."""
     made_rows: int = 0
     """Supervised rows a later stage may use."""
     made_response: int = 0
@@ -76,6 +79,11 @@ class Workload:
 
     @property
     def learned_tokens(self) -> float:
+        """live * tokens: those that go through the network and back in an update."""
+        return self.live * self.tokens
+
+    @property
+    def tokens(self) -> float:
         """Tokens that go through the network in an update: rows * row_tokens, a prompt once for all its samples.
 
         Ours: as `models/packing.py` shares them; a group that is cut between passes has its prompt in both, which is
