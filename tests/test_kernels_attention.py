@@ -111,8 +111,14 @@ def plain(query, key, value, places, scaling):
 @pytest.mark.parametrize(
     ("heads", "kv_heads", "width", "value_width"), [(3, 1, 16, 32), (4, 4, 32, 16), (14, 2, 80, 80)]
 )
-@pytest.mark.parametrize(("prompt", "answers"), [(5, (1, 12, 30, 2)), (16, (16, 1)), (33, (40,)), (300, (2, 3))])
-def test_packed_attention_and_its_gradients(attention, dtype, heads, kv_heads, width, value_width, prompt, answers):
+@pytest.mark.parametrize(
+    ("prompt", "answers", "part"),
+    [(5, (1, 12, 30, 2), 1024), (16, (16, 1), 16), (33, (40,), 1024), (300, (2, 3), 1024), (10, (50, 3, 90), 13)],
+)
+def test_packed_attention_and_its_gradients(
+    attention, dtype, heads, kv_heads, width, value_width, prompt, answers, part, monkeypatch
+):
+    monkeypatch.setattr("zero2r1.models.kernels.attention.PART_TOKENS", part)
     places, _ = tree(prompt, *answers)
     total = prompt + sum(answers)
     parts = [numbers(total, *shape, seed=i, dtype=dtype).requires_grad_() for i, shape in enumerate(
@@ -185,7 +191,22 @@ def test_a_token_gets_the_same_bits_over_pages_in_a_pack_and_in_a_later_piece(
     assert torch.equal(piece, packed[own[start:]])
 
 
-def test_packed_attention_does_not_depend_on_threads(attention):
+def test_long_sequences_are_learned_from_in_parts():
+    # 8192 tokens: eight parts of 1024, the last one first, of which the others keep 1024, 2048 ... 7168 copies. The other
+    # sequence shares 1500 tokens: its first part has nothing of its own, its second 548 tokens.
+    places = [torch.arange(8192), torch.cat([torch.arange(1500), torch.arange(8192, 8800)])]
+    found = sequences_of(places, [0, 1500], num_rows=8800)
+    assert found.table[:, 1].tolist() == [8192, 7168, 6144, 5120, 4096, 3072, 2048, 1024, 2108, 2048]
+    assert found.table[:, 2].tolist() == [7168, 6144, 5120, 4096, 3072, 2048, 1024, 0, 2048, 1500]
+    assert found.num_copies == 28 * 1024 + 2048 + 1500
+    assert found.table[:3, 4].tolist() == [8800, 8800 + 7168, 8800 + 7168 + 6144]
+    assert (found.table[-1, 0] - found.table[0, 0]).item() == 8 * 8192
+    # No more than eight.
+    assert len(sequences_of([torch.arange(9000)], [0], num_rows=9000).table) == 8
+
+
+def test_packed_attention_does_not_depend_on_threads(attention, monkeypatch):
+    monkeypatch.setattr("zero2r1.models.kernels.attention.PART_TOKENS", 100)
     places, firsts = tree(40, 30, 70, 1, 300)
     total = 40 + 401
     query, key, value, pull = (numbers(total, heads, 32, seed=heads) for heads in (4, 2, 2, 4))

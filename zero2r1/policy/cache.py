@@ -13,6 +13,7 @@ What it does not do: it does not know whose pages these are (`scheduler` does), 
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from zero2r1.models.attention import PackedContext
-from zero2r1.models.kernels.attention import AttentionKernels, sequences_of
+from zero2r1.models.kernels.attention import AttentionKernels, Sequences, sequences_of
 from zero2r1.policy.pages import PAGE, pages_of
 from zero2r1.policy.samples import Piece
 
@@ -142,24 +143,31 @@ class _Block:
 
     def __init__(self, piece: Piece, first: int, device: torch.device, kernels: AttentionKernels | None) -> None:
         self.size = min(QUERY_ROWS, piece.start + len(piece.token_ids) - first)
-        end = first + self.size
-        self._kernels = kernels
-        self._sequences = sequences_of([torch.arange(end)], [first], num_rows=end, shift=first)
+        self._kernels, self._first = kernels, first
         self._pages = torch.tensor(piece.pages[: pages_of(first + self.size)], device=device)
         columns = torch.arange(len(self._pages) * PAGE, device=device)
         self._is_seen = columns <= torch.arange(first, first + self.size, device=device)[:, None]
 
     def attend(self, query: Tensor, pages: Pages, scaling: float) -> Tensor:
         """[1, H, size, D] queries to [1, size, H, D_v]."""
+        if self._kernels is not None:
+            return self._compiled(self._kernels, query, pages, scaling)
         keys = pages.keys[self._pages].permute(1, 0, 3, 2).flatten(1, 2)[None]  # [1, H_kv, M * PAGE, D]
         values = pages.values[self._pages].transpose(0, 1).flatten(1, 2)[None]
-        rows, seen, given = (tensor[0].transpose(0, 1) for tensor in (query, keys, values))  # [tokens, heads, width]
-        if self._kernels is not None and self._kernels.takes(rows, given):
-            return self._kernels.attend_packed(rows, seen, given, self._sequences, scaling=scaling)[None]
         mixed = scaled_dot_product_attention(
             query, keys, values, attn_mask=self._is_seen, scale=scaling, enable_gqa=True
         )
         return mixed.transpose(1, 2)
+
+    def _compiled(self, kernels: AttentionKernels, query: Tensor, pages: Pages, scaling: float) -> Tensor:
+        keys = pages.keys[self._pages].permute(0, 3, 1, 2).flatten(0, 1)  # [M * PAGE, H_kv, D]
+        values = pages.values[self._pages].transpose(1, 2).flatten(0, 1)
+        return kernels.attend_packed(query[0].transpose(0, 1), keys, values, self._sequences, scaling=scaling)[None]
+
+    @cached_property
+    def _sequences(self) -> Sequences:
+        end = self._first + self.size
+        return sequences_of([torch.arange(end)], [self._first], num_rows=end, shift=self._first)
 
 
 class StepContext:

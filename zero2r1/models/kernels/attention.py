@@ -15,16 +15,20 @@ from torch import Tensor
 
 from zero2r1.models.kernels.arguments import COUNT, LANES, NAMES, REAL, TENSOR, THREADS, at, check, threads_for
 
+PART_TOKENS, MOST_PARTS = 1024, 8
+"""Ours: a longer sequence is cut into at most so many parts of at least so many queries, so that several threads share its
+backward pass. Each part keeps a gradient of the keys before it, 3.5 times the sequence's in all."""
+
 
 class Sequences(NamedTuple):
     """Where the tokens of some sequences lie, as the kernels read it: see `sequences_of`."""
 
-    table: Int64[Tensor, "B 5"]
-    """For each: address of its places, length, tokens that are an earlier one's, shift, row of its copies."""
+    table: Int64[Tensor, "parts 5"]
+    """For each part of a sequence: address of its places, where it ends, where it begins, shift, row of its copies."""
     places: Int64[Tensor, " _"]
     longest: int
     num_copies: int
-    """Tokens that sequences share with earlier ones: each has a gradient of its own before they are added."""
+    """Tokens before all the parts: a part has a gradient of its own by their keys and values, before they are added."""
 
 
 def sequences_of(
@@ -38,10 +42,15 @@ def sequences_of(
         shift: the query of a token is so many rows before its key.
     """
     together = torch.cat([one.long() for one in places]).cpu().contiguous()
-    table, start, copies = [], 0, 0
+    table, address, copies = [], together.data_ptr(), 0
     for one, first in zip(places, firsts, strict=True):
-        table.append((together.data_ptr() + 8 * start, len(one), first, shift, num_rows + copies))
-        start, copies = start + len(one), copies + first
+        size = max(PART_TOKENS, -(-len(one) // MOST_PARTS))
+        for start in reversed(range(0, len(one), size)):  # the longest rows of scores first
+            stop, own = min(start + size, len(one)), max(start, first)
+            if own < stop:
+                table.append((address, stop, own, shift, num_rows + copies))
+                copies += own
+        address += 8 * len(one)
     return Sequences(torch.tensor(table), together, max(map(len, places)), copies)
 
 

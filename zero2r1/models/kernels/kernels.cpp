@@ -48,15 +48,15 @@
            width, value_width, scratch, room, threads);                                                               \
   }                                                                                                                   \
   extern "C" void attend_packed_##NAME(T* out, const T* query, const T* keys, const T* values,                        \
-                                       const Sequence* sequences, int64_t count, const Shape* shape, float* scratch,  \
+                                       const Part* parts, int64_t count, const Shape* shape, float* scratch,          \
                                        int threads) {                                                                 \
-    attend_packed(out, query, keys, values, sequences, count, *shape, scratch, threads);                              \
+    attend_packed(out, query, keys, values, parts, count, *shape, scratch, threads);                                  \
   }                                                                                                                   \
   extern "C" void attend_packed_backward_##NAME(T* dquery, float* dkeys, float* dvalues, const T* gradient,           \
                                                 const T* query, const T* keys, const T* values,                       \
-                                                const Sequence* sequences, int64_t count, const Shape* shape,         \
+                                                const Part* parts, int64_t count, const Shape* shape,                 \
                                                 float* scratch, int threads) {                                        \
-    attend_packed_backward(dquery, dkeys, dvalues, gradient, query, keys, values, sequences, count, *shape, scratch,  \
+    attend_packed_backward(dquery, dkeys, dvalues, gradient, query, keys, values, parts, count, *shape, scratch,      \
                            threads);                                                                                  \
   }                                                                                                                   \
   extern "C" void draw_##NAME(int64_t* tokens, float* logprobs, const T* logits, int64_t stride,                      \

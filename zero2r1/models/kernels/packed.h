@@ -2,8 +2,8 @@
 //
 // The forward pass does for a query what `attend` of attention.h does, in the same order: a token gets the same bits when
 // it is sampled and when it is learned from. Sequences lie in a row of tokens, and several may begin with the same ones:
-// `places` says where each of a sequence's tokens is. Those before `first` belong to an earlier sequence, which alone asks
-// for their results.
+// `places` says where each of a sequence's tokens is. A part of one asks for the results of its tokens from `first` to
+// `length` - 1; those before it belong to another part, or to another sequence.
 
 #pragma once
 
@@ -23,16 +23,16 @@ struct Shape {
   int64_t most() const { return LANES * shared(); }  // queries of a block
 };
 
-struct Sequence {
+struct Part {
   const int64_t* places;
   int64_t length, first;
   int64_t shift;  // queries and results lie so many rows before the keys
   int64_t copy;   // row of its own share of the gradient of its first `first` keys and values
 };
 
-// Positions `start` to `stop - 1` of one sequence, on one page, in all heads that share a key head.
+// Positions `start` to `stop - 1` of a part, on one page, in all heads that share a key head.
 struct Block {
-  const Sequence* own;
+  const Part* own;
   int64_t start, stop, head, shared;
 
   int64_t rows() const { return (stop - start) * shared; }
@@ -41,9 +41,9 @@ struct Block {
   int64_t query_head(int64_t row) const { return head * shared + row % shared; }
 };
 
-// Calls work(block) for the positions from `start` to `stop - 1` that are the sequence's own, page by page.
+// Calls work(block) for the positions from `start` to `stop - 1` that are the part's own, page by page.
 template <typename Work>
-inline void in_blocks(const Sequence& own, int64_t head, int64_t shared, int64_t start, int64_t stop, Work work) {
+inline void in_blocks(const Part& own, int64_t head, int64_t shared, int64_t start, int64_t stop, Work work) {
   if (start < own.first) start = own.first;
   while (start < stop) {
     int64_t end = (start / LANES + 1) * LANES;
@@ -102,7 +102,7 @@ inline void mix_back(float* sums, const float* weights, int64_t room, const floa
 
 // softmax(scale * q K^T) V of each token. scratch: for each thread (room + most) (D + D_v) + most * room numbers.
 template <typename T>
-void attend_packed(T* out, const T* query, const T* keys, const T* values, const Sequence* sequences, int64_t count,
+void attend_packed(T* out, const T* query, const T* keys, const T* values, const Part* parts, int64_t count,
                    const Shape& shape, float* scratch, int threads) {
   int64_t room = shape.room, most = shape.most(), width = shape.width, value_width = shape.value_width;
   int64_t chunks = (room + CHUNK_TOKENS - 1) / CHUNK_TOKENS;
@@ -110,7 +110,7 @@ void attend_packed(T* out, const T* query, const T* keys, const T* values, const
   for (int64_t task = 0; task < count * shape.kv_heads * chunks; task++) {
     int64_t start = (chunks - 1 - task % chunks) * CHUNK_TOKENS;  // the longest ones first
     int64_t head = task / chunks % shape.kv_heads;
-    const Sequence& own = sequences[task / chunks / shape.kv_heads];
+    const Part& own = parts[task / chunks / shape.kv_heads];
     int64_t stop = start + CHUNK_TOKENS < own.length ? start + CHUNK_TOKENS : own.length;
     if (start >= own.length || stop <= own.first) continue;
     float* turned = scratch + thread_number() * ((room + most) * (width + value_width) + most * room);
@@ -148,16 +148,16 @@ inline void soften_back(float* scores, float* slopes, int64_t length) {
 
 // With P the weights and dO the gradient of the result: dV = P^T dO, dP = dO V^T, dS = P * (dP - rowsum(P * dP)),
 // dQ = scale dS K, dK = scale dS^T Q. dkeys and dvalues are float32, [rows + copies, kv_heads, width]; what several
-// sequences share is added in their order. scratch: for each thread room (3 D + 2 D_v) + most (2 room + 2 D + D_v).
+// parts have in common is added in their order. scratch: for each thread room (3 D + 2 D_v) + most (2 room + 2 D + D_v).
 template <typename T>
 void attend_packed_backward(T* dquery, float* dkeys, float* dvalues, const T* gradient, const T* query, const T* keys,
-                            const T* values, const Sequence* sequences, int64_t count, const Shape& shape,
+                            const T* values, const Part* parts, int64_t count, const Shape& shape,
                             float* scratch, int threads) {
   int64_t room = shape.room, most = shape.most(), width = shape.width, value_width = shape.value_width;
   int64_t kv_heads = shape.kv_heads;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (threads > 1)
   for (int64_t task = 0; task < count * kv_heads; task++) {
-    const Sequence& own = sequences[task / kv_heads];
+    const Part& own = parts[task / kv_heads];
     int64_t head = task % kv_heads, length = own.length;
     int64_t each = room * (3 * width + 2 * value_width) + most * (2 * room + 2 * width + value_width);
     float* turned = scratch + thread_number() * each;
@@ -194,8 +194,8 @@ void attend_packed_backward(T* dquery, float* dkeys, float* dvalues, const T* gr
     }
   }
   for (int64_t number = 0; number < count; number++)
-    for (int64_t t = 0; t < sequences[number].first; t++) {
-      int64_t to = sequences[number].places[t] * kv_heads, from = (sequences[number].copy + t) * kv_heads;
+    for (int64_t t = 0; t < parts[number].first; t++) {
+      int64_t to = parts[number].places[t] * kv_heads, from = (parts[number].copy + t) * kv_heads;
       for (int64_t i = 0; i < kv_heads * width; i++) dkeys[to * width + i] += dkeys[from * width + i];
       for (int64_t i = 0; i < kv_heads * value_width; i++) dvalues[to * value_width + i] += dvalues[from * value_width + i];
     }
