@@ -192,7 +192,7 @@ def test_a_token_gets_the_same_bits_over_pages_in_a_pack_and_in_a_later_piece(
 
 
 def test_long_sequences_are_learned_from_in_parts():
-    # 8192 tokens: eight parts of 1024, the last one first, of which the others keep 1024, 2048 ... 7168 copies. The other
+    # 8192 tokens: eight parts of 1024, the last one first; all but the first keep 1024, 2048 ... 7168 copies. The other
     # sequence shares 1500 tokens: its first part has nothing of its own, its second 548 tokens.
     places = [torch.arange(8192), torch.cat([torch.arange(1500), torch.arange(8192, 8800)])]
     found = sequences_of(places, [0, 1500], num_rows=8800)

@@ -16,8 +16,8 @@ from torch import Tensor
 from zero2r1.models.kernels.arguments import COUNT, LANES, NAMES, REAL, TENSOR, THREADS, at, check, threads_for
 
 PART_TOKENS, MOST_PARTS = 1024, 8
-"""Ours: a longer sequence is cut into at most so many parts of at least so many queries, so that several threads share its
-backward pass. Each part keeps a gradient of the keys before it, 3.5 times the sequence's in all."""
+"""Ours: a longer sequence is cut into at most so many parts of at least so many queries, so that several threads share
+its backward pass. Each part keeps a gradient of the keys before it, 3.5 times the sequence's in all."""
 
 
 class Sequences(NamedTuple):

@@ -124,7 +124,7 @@ def _pretrain(recipe: Recipe, stage: PretrainStage, run: RunFolder, name: str, u
 def _reinforce(
     recipe: Recipe, stage: ZeroRLStage | ReasoningRLStage, source: str, run: RunFolder, name: str, updates: int
 ) -> tuple[list[dict[str, float]], list[list[int]], list[float]]:
-    """Of each update its stopwatch, of each rollout the lengths of its answers and the share of rows with a gradient."""
+    """Of each update its stopwatch; of each rollout the lengths of answers and the share of rows with a gradient."""
     from zero2r1.stages.reinforcement import train
 
     steps = max(updates, stage.rl.minibatches)
