@@ -1,6 +1,8 @@
 """What the compiled functions take: C types, the names of data types, addresses, numbers of threads."""
 
 import ctypes
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +18,18 @@ THREADS = ctypes.c_int
 TENSOR = ctypes.c_void_p
 NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 """As the compiled functions are called by the dtype they are for."""
+
+
+def typed(
+    library: ctypes.CDLL, shapes: Mapping[str, Sequence[Any]], names: Mapping[Any, str] = NAMES
+) -> dict[tuple[str, Any], "ctypes._NamedFuncPointer"]:
+    """The functions of the library by their names and the keys of `names`, with their arguments; none returns anything."""
+    functions = {}
+    for name, arguments in shapes.items():
+        for key, suffix in names.items():
+            function = functions[name, key] = getattr(library, f"{name}_{suffix}")
+            function.argtypes, function.restype = arguments, None
+    return functions
 
 
 def at(tensor: Tensor | None) -> int | None:

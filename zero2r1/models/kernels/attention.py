@@ -7,13 +7,13 @@ What it does not do: scores with caps, sinks or windows.
 
 import ctypes
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Float32, Int, Int32, Int64
 from torch import Tensor
 
-from zero2r1.models.kernels.arguments import COUNT, LANES, NAMES, REAL, TENSOR, THREADS, at, check, threads_for
+from zero2r1.models.kernels.arguments import COUNT, LANES, NAMES, REAL, TENSOR, THREADS, at, check, threads_for, typed
 
 PART_TOKENS, MOST_PARTS = 1024, 8
 """Ours: a longer sequence is cut into at most so many parts of at least so many queries, so that several threads share
@@ -67,7 +67,7 @@ class AttentionKernels:
 
     def __init__(self, library: ctypes.CDLL) -> None:
         shape = ctypes.POINTER(_Shape)
-        shapes = {
+        shapes: dict[str, Sequence[Any]] = {
             "put": [TENSOR] * 4 + [COUNT] * 2 + [TENSOR, COUNT, TENSOR] + [COUNT] * 4 + [THREADS],
             "attend": [TENSOR, TENSOR, COUNT, REAL, TENSOR, TENSOR, TENSOR, COUNT, TENSOR]
             + [COUNT] * 5
@@ -75,12 +75,7 @@ class AttentionKernels:
             "attend_packed": [TENSOR] * 5 + [COUNT, shape, TENSOR, THREADS],
             "attend_packed_backward": [TENSOR] * 8 + [COUNT, shape, TENSOR, THREADS],
         }
-        self._functions = {}
-        for name, arguments in shapes.items():
-            for dtype, suffix in NAMES.items():
-                function = getattr(library, f"{name}_{suffix}")
-                function.argtypes, function.restype = arguments, None
-                self._functions[name, dtype] = function
+        self._functions = typed(library, shapes)
 
     def takes(self, query: Tensor, value: Tensor) -> bool:
         """Whether tensors like these [n, heads, width] can be attended: dtype, device and widths are known."""

@@ -6,12 +6,14 @@ What it does not do: caps on logits (`models.head.Head` applies them).
 """
 
 import ctypes
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
 
-from zero2r1.models.kernels.arguments import COUNT, NAMES, REAL, TENSOR, THREADS, at, check
+from zero2r1.models.kernels.arguments import COUNT, REAL, TENSOR, THREADS, at, check, typed
 from zero2r1.models.kernels.products import ProductKernels
 
 BLOCK = 128
@@ -23,16 +25,11 @@ class HeadKernels:
 
     def __init__(self, library: ctypes.CDLL, products: ProductKernels) -> None:
         self.products = products
-        shapes = {
+        shapes: dict[str, Sequence[Any]] = {
             "draw": [TENSOR] * 3 + [COUNT, TENSOR, REAL] + [COUNT] * 2 + [TENSOR, THREADS],
             "read_logits": [TENSOR] * 6 + [REAL] + [COUNT] * 2 + [THREADS],
         }
-        self._functions = {}
-        for name, arguments in shapes.items():
-            for dtype, suffix in NAMES.items():
-                function = getattr(library, f"{name}_{suffix}")
-                function.argtypes, function.restype = arguments, None
-                self._functions[name, dtype] = function
+        self._functions = typed(library, shapes)
 
     def read_logits(
         self,

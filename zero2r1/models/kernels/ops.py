@@ -6,7 +6,9 @@ by row with `torch.get_num_threads()` threads, and its result does not depend on
 What it does not do: record anything for autograd: the gradients are functions of their own.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Float32
@@ -14,7 +16,7 @@ from torch import Tensor
 
 from zero2r1.models.fetch import cache_folder
 from zero2r1.models.kernels import build
-from zero2r1.models.kernels.arguments import COUNT, LANES, NAMES, REAL, TENSOR, THREADS, at, check, threads_for
+from zero2r1.models.kernels.arguments import COUNT, LANES, NAMES, REAL, TENSOR, THREADS, at, check, threads_for, typed
 from zero2r1.models.kernels.attention import AttentionKernels
 from zero2r1.models.kernels.head import HeadKernels
 from zero2r1.models.kernels.products import ProductKernels
@@ -39,9 +41,11 @@ class Kernels:
             NoKernelsError: it cannot be had on this machine.
         """
         library = build.load(build.library(folder))
-        shapes = {
+        norms: dict[str, Sequence[Any]] = {
             "rms_norm": [TENSOR] * 4 + [COUNT] * 2 + [REAL, THREADS],
             "rms_norm_backward": [TENSOR] * 5 + [COUNT] * 2 + [REAL, THREADS],
+        }
+        others: dict[str, Sequence[Any]] = {
             "silu_mul": [TENSOR] * 3 + [COUNT] * 3 + [THREADS],
             "silu_mul_backward": [TENSOR] * 6 + [COUNT, THREADS],
             "rotate": [TENSOR] * 5 + [COUNT] * 4 + [REAL, THREADS],
@@ -50,12 +54,7 @@ class Kernels:
         self.products = ProductKernels(library)
         self.head = HeadKernels(library, self.products)
         """From hidden states to tokens and their log-probabilities."""
-        self._functions = {}
-        for name, arguments in shapes.items():
-            for dtype, suffix in (_STREAMS if name.startswith("rms_norm") else NAMES).items():
-                function = getattr(library, f"{name}_{suffix}")
-                function.argtypes, function.restype = arguments, None
-                self._functions[name, dtype] = function
+        self._functions = typed(library, norms, _STREAMS) | typed(library, others)
 
     def rms_norm(
         self, x: Float[Tensor, "n E"], delta: Float[Tensor, "n E"] | None, weight: Float[Tensor, " E"], *, eps: float

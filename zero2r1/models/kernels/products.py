@@ -11,14 +11,13 @@ What it does not do: gradients (`models.linear` has them, by the library's produ
 """
 
 import ctypes
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zero2r1.models.kernels.arguments import COUNT, LANES, NAMES, TENSOR, THREADS, at, check
+from zero2r1.models.kernels.arguments import COUNT, LANES, NAMES, TENSOR, THREADS, at, check, typed
 from zero2r1.models.precision import cpu_has_tiles
 
 WORK_PER_THREAD = 2**16
@@ -41,14 +40,10 @@ class ProductKernels:
         has_bfloat16 = bool(library.has_bfloat16_products()) and not cpu_has_tiles()
         self.dtypes = frozenset({torch.float32, torch.bfloat16} if has_bfloat16 else {torch.float32})
         """Of the factors."""
-        pack = [TENSOR, TENSOR, COUNT, COUNT, THREADS]
-        product = [TENSOR] * 4 + [COUNT] * 3 + [THREADS]
-        self._pack = {dtype: _typed(library, f"pack_{NAMES[dtype]}", pack) for dtype in self.dtypes}
-        self._products = {
-            (dtype, to): _typed(library, f"product_{NAMES[dtype]}_{NAMES[to]}", product)
-            for dtype in self.dtypes
-            for to in {dtype, torch.float32}
-        }
+        names = {dtype: NAMES[dtype] for dtype in self.dtypes}
+        pairs = {(dtype, to): f"{own}_{NAMES[to]}" for dtype, own in names.items() for to in {dtype, torch.float32}}
+        self._functions = typed(library, {"pack": [TENSOR, TENSOR, COUNT, COUNT, THREADS]}, names)
+        self._functions |= typed(library, {"product": [TENSOR] * 4 + [COUNT] * 3 + [THREADS]}, pairs)
 
     def takes(self, weight: Tensor) -> bool:
         """Whether `pack` takes this weight: of a known dtype, with an even number of inputs in bfloat16."""
@@ -61,7 +56,7 @@ class ProductKernels:
         outputs, inputs = weight.shape
         step = 2 if weight.dtype == torch.bfloat16 else 1
         panels = weight.new_empty(-(-outputs // LANES), inputs // step, LANES, step)
-        self._pack[weight.dtype](at(panels), at(weight), outputs, inputs, _threads_for(weight.numel()))
+        self._functions["pack", weight.dtype](at(panels), at(weight), outputs, inputs, _threads_for(weight.numel()))
         return Packed(panels, outputs)
 
     def product(
@@ -87,16 +82,10 @@ class ProductKernels:
             out = x.new_empty(rows, outputs)
         check(x, panels, out, *([] if bias is None else [bias]))
         assert out.shape == (rows, outputs)
-        self._products[x.dtype, out.dtype](
+        self._functions["product", (x.dtype, out.dtype)](
             at(out), at(x), at(panels), at(bias), rows, outputs, inputs, _threads_for(rows * outputs * inputs)
         )
         return out
-
-
-def _typed(library: ctypes.CDLL, name: str, arguments: Sequence[type]) -> "ctypes._NamedFuncPointer":
-    function = getattr(library, name)
-    function.argtypes, function.restype = arguments, None
-    return function
 
 
 def _threads_for(work: int) -> int:
