@@ -23,7 +23,7 @@ NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 def typed(
     library: ctypes.CDLL, shapes: Mapping[str, Sequence[Any]], names: Mapping[Any, str] = NAMES
 ) -> dict[tuple[str, Any], "ctypes._NamedFuncPointer"]:
-    """The functions of the library by their names and the keys of `names`, with their arguments; none returns anything."""
+    """The library's functions by name and key of `names`, with their arguments; none returns anything."""
     functions = {}
     for name, arguments in shapes.items():
         for key, suffix in names.items():
