@@ -77,7 +77,7 @@ def sandbox() -> str:
 
 
 def kernels() -> str:
-    """Whether sampling on the CPU runs compiled. They are compiled now if they never were: two seconds."""
+    """Whether sampling on the CPU runs compiled. They are compiled now if they never were: seven seconds."""
     if version_of("torch") == "missing":
         return "no torch"
     from zero2r1.models.fetch import cache_folder

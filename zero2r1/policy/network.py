@@ -61,7 +61,7 @@ def network_of(model: PreTrainedModel) -> Network:
 def find_kernels(model: PreTrainedModel) -> tuple[Kernels | None, str]:
     """The compiled kernels, if this model can be sampled from with them, and in words what is used and why.
 
-    They are compiled at the first call on a machine, which takes about two seconds.
+    They are compiled at the first call on a machine, which takes about seven seconds.
     """
     reason = refusal(model)
     if reason is not None:

@@ -134,7 +134,7 @@ class Kernels:
 
 
 def local_kernels() -> Kernels:
-    """The kernels of this machine, compiled into the cache folder at the first call, which takes about two seconds.
+    """The kernels of this machine, compiled into the cache folder at the first call, which takes about seven seconds.
 
     Raises:
         NoKernelsError: they cannot be had here.
