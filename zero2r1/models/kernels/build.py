@@ -1,7 +1,7 @@
 """From the sources in this folder to a loaded library: compiled for this very machine, once, and kept.
 
 The library lies in the cache folder under a name made of everything it depends on (source, compiler, flags, kind of
-CPU, torch), so a changed source or another machine that shares the home folder gets its own. Compiling takes about seven
+CPU, torch), so a changed source or another machine that shares the home folder gets its own. Compiling takes some seven
 seconds. Without a compiler nothing is lost but speed: the caller goes on with torch alone and says so.
 
 What it does not do: Windows, and any check that the compiled arithmetic is right: `fused.prove` does that.
