@@ -1,5 +1,5 @@
-"""The layers between the matrix products, learned faster on a CPU: RMSNorm, SwiGLU and rotary positions with compiled
-kernels, both ways.
+"""The layers of a network, learned faster on a CPU: RMSNorm, SwiGLU and attention modules with compiled kernels, both
+ways. The sampler runs the same kernels (`models.fused`).
 
 `quicken(model, kernels)` gives the norms, feed-forwards and attentions of a Llama-like network another `forward`.
 Parameters, their names, saved files and hashes stay as they are, and so does every number up to rounding: each layer is

@@ -41,24 +41,24 @@ def is_plain(layer: nn.Module) -> bool:
     return type(layer) is nn.Linear and not (layer._forward_hooks or layer._forward_pre_hooks)
 
 
-def product(x: Float[Tensor, "n I"], weight: Float[Tensor, "O I"], products: ProductKernels) -> Float[Tensor, "n O"]:
-    """x W^T, without a gradient; by the library where the kernels do not take the weight."""
-    return products.product(x, products.pack(weight)) if products.takes(weight) else x @ weight.t()
+def product(
+    x: Float[Tensor, "n I"],
+    weight: Float[Tensor, "O I"],
+    products: ProductKernels,
+    bias: Float[Tensor, " O"] | None = None,
+) -> Float[Tensor, "n O"]:
+    """x W^T + b, without a gradient; by the library where the kernels do not take the weight."""
+    if not products.takes(weight):
+        return nn.functional.linear(x, weight, bias)
+    return products.product(x, products.pack(weight), bias)
 
 
 class _Projected(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, products: ProductKernels, *parameters: Tensor | None) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, x: Tensor, products: ProductKernels, *parameters: Any) -> tuple[Tensor, ...]:
         weights, biases = parameters[: len(parameters) // 2], parameters[len(parameters) // 2 :]
         ctx.save_for_backward(x, *weights)
-        found = []
-        for weight, bias in zip(weights, biases, strict=True):
-            assert weight is not None
-            if products.takes(weight):
-                found.append(products.product(x, products.pack(weight), bias))
-            else:
-                found.append(nn.functional.linear(x, weight, bias))
-        return tuple(found)
+        return tuple(product(x, weight, products, bias) for weight, bias in zip(weights, biases, strict=True))
 
     @staticmethod
     @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]

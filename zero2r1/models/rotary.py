@@ -1,7 +1,7 @@
-"""Attention modules of a Llama-like network with compiled rotary positions, forward and back.
+"""Attention modules of a Llama-like network, compiled forward and back: projections, rotary positions, attention.
 
 transformers rotates queries and keys in eight operations, each a pass over memory, some in float32; here it is a copy
-and one pass. Projections, norms of heads and the attention itself stay what they are.
+and one pass. Projections are `models.linear`'s; norms of heads and the context that attends are what the caller has.
 
 What it does not do: other devices, dtypes and classes, caches of transformers' own, second derivatives.
 """

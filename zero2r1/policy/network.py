@@ -20,6 +20,7 @@ from zero2r1.models.attention import AttentionContext
 from zero2r1.models.forward import hidden_states
 from zero2r1.models.fused import FusedNetwork, prove, refusal
 from zero2r1.models.head import head_of
+from zero2r1.models.kernels.attention import AttentionKernels
 from zero2r1.models.kernels.build import NoKernelsError
 from zero2r1.models.kernels.ops import Kernels, local_kernels
 
@@ -45,6 +46,11 @@ class Network:
     device: torch.device
     kernels: Kernels | None = None
     """Attention over pages and the choice of tokens, where they are compiled."""
+
+    @property
+    def attention(self) -> AttentionKernels | None:
+        """Those of them that attend."""
+        return None if self.kernels is None else self.kernels.attention
 
 
 def network_of(model: PreTrainedModel) -> Network:

@@ -201,10 +201,8 @@ class Session:
     def _read(self, pieces: Sequence[Piece]) -> None:
         """Puts the keys and values of these tokens into the cache."""
         started = time.perf_counter()
-        kernels = self._network.kernels
-        context = PrefillContext(
-            self._cache, pieces, device=self._network.device, kernels=None if kernels is None else kernels.attention
-        )
+        network = self._network
+        context = PrefillContext(self._cache, pieces, device=network.device, kernels=network.attention)
         self._network.forward(context.token_ids, context.position_ids, context)
         self._prefilled += len(context.token_ids)
         self._prefill_s += time.perf_counter() - started

@@ -176,12 +176,8 @@ class Slots:
         positions = self._lengths[:num_live]
         if self._tables_on_device is None:
             self._tables_on_device = self._to_device(self._tables[:num_live, : pages_of(int(positions.max()) + 1)])
-        kernels = self._network.kernels
         return StepContext(
-            self._cache,
-            self._tables_on_device,
-            self._to_device(positions),
-            kernels=None if kernels is None else kernels.attention,
+            self._cache, self._tables_on_device, self._to_device(positions), kernels=self._network.attention
         )
 
     def _group_styles(self) -> None:

@@ -100,7 +100,7 @@ class AttentionKernels:
         check(keys, values)
         rows, kv_heads, width = key.shape
         run = self._functions["put", keys.dtype]
-        key, value = in_rows(key), in_rows(value)
+        key, value = _in_rows(key), _in_rows(value)
         run(
             at(keys), at(values), at(key), at(value), key.stride(0), value.stride(0),
             at(tables), tables.stride(0), at(positions), rows, kv_heads, width, value.shape[2], threads_for(rows),
@@ -132,7 +132,7 @@ class AttentionKernels:
         room = -(-longest // LANES) * LANES
         threads = min(rows, threads_for(rows * room // LANES))  # a page is work for a thread as a row is elsewhere
         scratch = torch.empty(threads, heads * (room + width + value_width))
-        run, query = self._functions["attend", query.dtype], in_rows(query)
+        run, query = self._functions["attend", query.dtype], _in_rows(query)
         run(
             at(out), at(query), query.stride(0), scaling, at(keys), at(values), at(tables),
             tables.stride(0), at(lengths), rows, heads, kv_heads, width, value_width, at(scratch), room, threads,
@@ -153,7 +153,7 @@ class AttentionKernels:
         Args:
             query, key, value: of one dtype; D and D_v are multiples of 16.
         """
-        query, key, value = in_rows(query), in_rows(key), in_rows(value)
+        query, key, value = _in_rows(query), _in_rows(key), _in_rows(value)
         shape = _shape(query, key, value, sequences, scaling)
         out = query.new_empty(*query.shape[:2], shape.value_width)
         threads, most = threads_for(len(query)), LANES * shape.heads // shape.kv_heads
@@ -177,7 +177,7 @@ class AttentionKernels:
     ) -> tuple[Float[Tensor, "T H D"], Float32[Tensor, "T H_kv D"], Float32[Tensor, "T H_kv D_v"]]:
         """The gradients by query, key and value; sequences without a shift."""
         check(gradient)
-        query, key, value = in_rows(query), in_rows(key), in_rows(value)
+        query, key, value = _in_rows(query), _in_rows(key), _in_rows(value)
         shape = _shape(query, key, value, sequences, scaling)
         rows, kv_heads = len(key) + sequences.num_copies, shape.kv_heads
         by_query = torch.empty(query.shape, dtype=query.dtype)
@@ -193,7 +193,7 @@ class AttentionKernels:
         return by_query, by_key[: len(key)], by_value[: len(key)]
 
 
-def in_rows(tensor: Float[Tensor, "n H D"]) -> Float[Tensor, "n H D"]:
+def _in_rows(tensor: Float[Tensor, "n H D"]) -> Float[Tensor, "n H D"]:
     """With every row in one piece."""
     return tensor if tensor.stride(2) == 1 and tensor.stride(1) == tensor.shape[2] else tensor.contiguous()
 

@@ -78,7 +78,7 @@ def measure(recipe: Recipe, shop: Workshop, stages: Sequence[StagePlan], folder:
         updates = max(2, min(MOST_UPDATES, int(SECONDS / len(chosen) / max(planned.update_s, 1e-3))))
         run = RunFolder(folder / planned.name).create()
         _give_back()
-        before, most = resident_bytes(), None
+        before, live = resident_bytes(), [1.0]
         if isinstance(stage, PretrainStage):
             rows = _pretrain(recipe, stage, run, planned.name, updates)
         elif isinstance(stage, ZeroRLStage | ReasoningRLStage):
@@ -89,12 +89,14 @@ def measure(recipe: Recipe, shop: Workshop, stages: Sequence[StagePlan], folder:
             found.append(_sampling(planned, work, calls, rows, lengths))
             heard = [length for each in lengths for length in each]
             mean = sum(heard) / len(heard)
-            work = replace(work, row_tokens=work.prompt + mean, live=median(live))
-            most = replace(work, live=max(live))
+            work = replace(work, row_tokens=work.prompt + mean)
         else:
             rows = _fine_tune(recipe, shop, stage, planned.name, work, run, updates)
         site = replace(site, runtime=before)
-        again, largest = (plan_stage(planned.name, stage, shape, texts, each, site) for each in (work, most or work))
+        again, largest = (
+            plan_stage(planned.name, stage, shape, texts, replace(work, live=share), site)
+            for share in (median(live), max(live))
+        )
         sampled = [row for row in found if row.stage == planned.name]
         found += _learning(again, rows, sampled, hashes=1 + limits_of(stage.sampler, shape).recompute_hash)
         found.append(Compared(stage=planned.name, what="memory", predicted=largest.peak, measured=_peak()))

@@ -2,7 +2,7 @@
 
 Peak = what is always there + the larger of what sampling and what learning add. Sampler and learner share the weights;
 the cache is freed before an update begins, gradients after it ends. Compiled code holds some weights once more, laid
-out for it, and in bfloat16 the output layer in float32.
+out for it, the output layer among them.
 
 E is the width of the stream, V the vocabulary, I the width of a feed-forward, N all parameters, b the bytes of a number
 of the network and s those of a number of the stream.
