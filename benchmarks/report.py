@@ -54,7 +54,7 @@ def run(claim: Claim, measure: Measure, arguments: list[str] | None = None) -> N
     parser.add_argument("--threads", type=int, default=1, help="compute threads (default 1)")
     claim.add_arguments(parser)
     settings = parser.parse_args(arguments)
-    _set_threads(settings.threads)
+    _settle(settings.threads)
     load_before = os.getloadavg()[0]
     began = time.perf_counter()
     found = dict(measure(settings))
@@ -108,10 +108,16 @@ def run_all() -> int:
     return 1 if missed else 0
 
 
-def _set_threads(threads: int) -> None:
-    import torch
+def _settle(threads: int) -> None:
+    """As a run does; a peer's environment has no zero2r1."""
+    try:
+        from zero2r1.pipeline.process import settle
+    except ImportError:
+        import torch
 
-    torch.set_num_threads(threads)
+        torch.set_num_threads(threads)
+    else:
+        settle(threads)
 
 
 def _cpu_name() -> str:

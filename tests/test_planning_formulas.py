@@ -1,11 +1,13 @@
 """The planner's formulas on numbers worked out by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from zero2r1.core.errors import ConfigError
 from zero2r1.learner.config import LoraConfig
 from zero2r1.pipeline.planning import cost, storage, timing
-from zero2r1.pipeline.planning.calibration import Calibrated, Machine, deeper, line, plane
+from zero2r1.pipeline.planning.calibration import Calibrated, Machine, deeper, line, middle, plane
 from zero2r1.pipeline.planning.estimate import num_chunks, num_passes
 from zero2r1.pipeline.planning.hardware import ACCELERATORS, parse_gpus
 from zero2r1.pipeline.planning.memory import Running
@@ -89,7 +91,7 @@ def test_roofline_of_one_device(qwen: Shape):
     assert speed.learn_s(1000, 10, 1) == pytest.approx(timing.learning_flops(qwen, 1000, 10) / (0.35 * 989e12))
     assert speed.apply_s() == pytest.approx(40 * 1_543_714_304 / 2.01e12)
     assert speed.prefill_s(1000, 10, 7) == speed.forward_s(1000, 10)
-    assert (speed.answer_s(), speed.layout_s()) == (0.0, 0.0)
+    assert speed.layout_s() == 0.0
     again = timing.Roofline(shape=qwen, cluster=speed.cluster, dtype="bfloat16", recomputes=True)
     assert again.learn_s(1000, 10, 1) == pytest.approx(speed.learn_s(1000, 10, 1) * 4 / 3)
 
@@ -124,14 +126,14 @@ def test_lines_through_readings():
     assert line(10, 5.0, 20, 3.0) == (5.0, 0.0)  # noise
     # t = 1 + live * (0.5 + 0.01 * width): (2, 100) 4, (8, 10) 5.8, (8, 100) 13.
     assert plane((2, 100), (8, 10), (8, 100), times=(4.0, 5.8, 13.0)) == pytest.approx((1.0, 0.5, 0.01))
-    assert deeper({"a": 2.0}, {"a": 6.0}, 9) == {"a": 10.0}  # 1 and 5 layers: 1 s a layer
+    assert deeper({"a": 3.0}, {"a": 11.0}, 12) == {"a": 13.0}  # 2 and 10 layers: 1 s a layer
     assert probe_lengths(500, 100) == [100, 70, 130, 85, 115]
 
 
 def test_readings_give_times(qwen: Shape):
     speed = Calibrated(
         shape=qwen, machine=Machine(threads=1, flops=86_016_000.0, bandwidth=1.0, hashing=10.0, runtime=0),
-        running=Running(is_cpu=True), decode=(1.0, 0.5, 0.01), prefill=(2.0, 0.1), answer=3.0, layout=4.0,
+        running=Running(is_cpu=True), decode=(1.0, 0.5, 0.01), prefill=(2.0, 0.1), layout=4.0,
         forward=(5.0, 0.2), learn=(6.0, 0.3), apply=7.0, width=50, length=60, weights=80,
     )  # fmt: skip
     assert speed.decode_s(8, 100) == pytest.approx(1 + 8 * (0.5 + 1))
@@ -141,7 +143,20 @@ def test_readings_give_times(qwen: Shape):
     assert speed.forward_s(10, 20) == pytest.approx(5 + 2)
     assert speed.forward_s(10, 160) == pytest.approx(5 + 2 + 1)
     assert speed.learn_s(10, 160, 2) == pytest.approx(2 * 6 + 3 + 3)
-    assert (speed.answer_s(), speed.layout_s(), speed.apply_s(), speed.hash_s()) == (3.0, 4.0, 7.0, 8.0)
+    assert (speed.layout_s(), speed.apply_s(), speed.hash_s()) == (4.0, 7.0, 8.0)
+
+
+def test_between_two_readings_lies_their_mean(qwen: Shape):
+    first = Calibrated(
+        shape=qwen, machine=Machine(threads=1, flops=1.0, bandwidth=1.0, hashing=10.0, runtime=0),
+        running=Running(is_cpu=True), decode=(1.0, 0.5, 0.01), prefill=(2.0, 0.1), layout=4.0,
+        forward=(5.0, 0.2), learn=(6.0, 0.3), apply=7.0, width=50, length=60, weights=80,
+    )  # fmt: skip
+    second = replace(first, decode=(3.0, 0.5, 0.03), learn=(8.0, 0.1), apply=8.0)
+    between = middle(first, second)
+    assert between.decode == pytest.approx((2.0, 0.5, 0.02))
+    assert between.learn == pytest.approx((7.0, 0.2))
+    assert (between.apply, between.layout, between.forward, between.width) == (7.5, 4.0, (5.0, 0.2), 50)
 
 
 def test_passes_and_chunks():

@@ -22,6 +22,7 @@ from zero2r1.core.atomic import write_atomic, write_json_atomic
 from zero2r1.core.errors import RunError
 from zero2r1.core.run import RunFolder
 from zero2r1.pipeline.graph import STARTED, PlannedStage, plan, started_key
+from zero2r1.pipeline.process import settle
 from zero2r1.recipes import Recipe, load
 from zero2r1.stages.config import StageBase
 from zero2r1.stages.observer import Observer, Silent
@@ -60,7 +61,7 @@ def run(
     folder = RunFolder(run_dir).create()
     with folder.lock():
         _describe(folder, recipe, command)
-        _set_threads(recipe)
+        settle(recipe.threads)
         planned = plan(recipe, folder, only=only, from_stage=from_stage)
         _refuse_missing_extras([recipe.stages[item.name] for item in planned if item.action == "run"])
         try:
@@ -114,13 +115,6 @@ def environment(recipe: Recipe) -> dict[str, object]:
 
 def _is_installed(name: str) -> bool:
     return bool(list(metadata.distributions(name=name)))
-
-
-def _set_threads(recipe: Recipe) -> None:
-    if recipe.threads is not None:
-        import torch
-
-        torch.set_num_threads(recipe.threads)
 
 
 def _refuse_missing_extras(stages: Sequence[StageBase]) -> None:

@@ -38,7 +38,7 @@ class Scheduler:
         if num_slots < 1:
             raise ValueError(f"an engine has at least 1 slot, got {num_slots}")
         self.num_slots = num_slots
-        self.pool = PagePool(num_pages)
+        self.pool = PagePool(num_pages, num_sequences=num_slots)
         self.preemptions = 0
         """How often a live sample was put back."""
         self._waiting: deque[Sample] = deque()
@@ -154,7 +154,8 @@ class Scheduler:
                 if not self._give_up(keep=None):
                     victims.append(self._put_back(victims))
             if slot not in victims:
-                self._live[slot].pages += self.pool.take(1)
+                pages = self._live[slot].pages
+                pages += self.pool.take(1, after=pages[-1])
         return victims
 
     def _put_back(self, gone: Sequence[int]) -> int:
@@ -207,7 +208,7 @@ class Scheduler:
         while self.pool.num_free < count and self._give_up(keep=prefix):
             pass
         if count:
-            prefix.pages += self.pool.take(count)
+            prefix.pages += self.pool.take(count, after=prefix.pages[-1] if prefix.pages else None)
             self._held[prefix] = None
         return True
 
@@ -224,7 +225,8 @@ class Scheduler:
         takes_over = takes_over or (is_partial and not self.pool.num_free)
         while not takes_over and not self.pool.num_free and self._give_up(keep=sample.prefix or group.prefix):
             pass
-        new = [] if takes_over else self.pool.take(1)
+        held = [] if sample.prefix is None else sample.prefix.pages
+        new = [] if takes_over else self.pool.take(1, after=held[-1] if held else None)
         if sample.prefix is not None:
             self._held.pop(sample.prefix, None)
             sample.pages, sample.prefix = sample.prefix.pages + new, None

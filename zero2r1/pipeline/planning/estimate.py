@@ -115,8 +115,8 @@ class Calls:
         return decode_phase_s(self.speed, lengths, slots, self.prompt)
 
     def answers_s(self, lengths: Sequence[int]) -> float:
-        """Seconds to let answers in and hand them over as texts."""
-        return len(lengths) * self.speed.answer_s() + sum(lengths) * self.text_s
+        """Seconds to make texts of answers."""
+        return sum(lengths) * self.text_s
 
     def hash_s(self) -> float:
         """Seconds to see that the weights are still the same."""

@@ -14,16 +14,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from zero2r1.core.metrics import read
 from zero2r1.core.run import RunFolder
-from zero2r1.pipeline.planning.calibration import resident_bytes
+from zero2r1.pipeline.planning.calibration import Calibrated, middle, resident_bytes
 from zero2r1.pipeline.planning.estimate import Calls, StagePlan, plan_stage
 from zero2r1.pipeline.planning.planner import Workshop
 from zero2r1.pipeline.planning.probes import probe_lengths
 from zero2r1.pipeline.planning.sampling import limits_of
+from zero2r1.pipeline.planning.timing import Speed
 from zero2r1.pipeline.planning.workload import Workload
 from zero2r1.recipes import Recipe
 from zero2r1.stages.config import ModelConfig, PretrainStage, ReasoningRLStage, StageBase, ZeroRLStage
@@ -35,7 +36,7 @@ MAX_DISTANCE = 0.15
 """Largest |predicted / measured - 1| of a step's time or of peak memory that passes. Ours."""
 SECONDS = 50.0
 """For all kinds of stages together. Ours: a minute with the making of models."""
-MOST_UPDATES = 6
+MOST_UPDATES = 20
 """Of one kind; the first is not counted, it allocates and loads. Ours."""
 
 
@@ -73,34 +74,40 @@ def measure(recipe: Recipe, shop: Workshop, stages: Sequence[StagePlan], folder:
     found: list[Compared] = []
     made: dict[str, tuple[int, int]] = {}
     for planned in chosen.values():
-        shop.speeds.clear()  # read again just before: a machine's speed drifts with what else it does
         stage, shape, texts, work, site = shop.look(planned.name, made)
         updates = max(2, min(MOST_UPDATES, int(SECONDS / len(chosen) / max(planned.update_s, 1e-3))))
         run = RunFolder(folder / planned.name).create()
         _give_back()
-        before, live = resident_bytes(), [1.0]
+        before, live, lengths = resident_bytes(), [1.0], list[list[int]]()
         if isinstance(stage, PretrainStage):
             rows = _pretrain(recipe, stage, run, planned.name, updates)
         elif isinstance(stage, ZeroRLStage | ReasoningRLStage):
             source = _source(recipe, shop, planned.name, folder)
             rows, lengths, live = _reinforce(recipe, stage, source, run, planned.name, updates)
+        else:
+            rows = _fine_tune(recipe, shop, stage, planned.name, work, run, updates)
+        peak = _peak()
+        site = replace(site, runtime=before, speed=_around(site.speed, shop, planned.name, made))
+        if lengths:
             engine = limits_of(stage.sampler, shape)
             calls = Calls(speed=site.speed, engine=engine, text_s=texts.text_s, prompt=work.prompt)
             found.append(_sampling(planned, work, calls, rows, lengths))
-            heard = [length for each in lengths for length in each]
-            mean = sum(heard) / len(heard)
-            work = replace(work, row_tokens=work.prompt + mean)
-        else:
-            rows = _fine_tune(recipe, shop, stage, planned.name, work, run, updates)
-        site = replace(site, runtime=before)
+            work = replace(work, row_tokens=work.prompt + fmean(length for each in lengths for length in each))
         again, largest = (
             plan_stage(planned.name, stage, shape, texts, replace(work, live=share), site)
             for share in (median(live), max(live))
         )
         sampled = [row for row in found if row.stage == planned.name]
         found += _learning(again, rows, sampled, hashes=1 + limits_of(stage.sampler, shape).recompute_hash)
-        found.append(Compared(stage=planned.name, what="memory", predicted=largest.peak, measured=_peak()))
+        found.append(Compared(stage=planned.name, what="memory", predicted=largest.peak, measured=peak))
     return found
+
+
+def _around(before: Speed, shop: Workshop, name: str, made: Mapping[str, tuple[int, int]]) -> Speed:
+    """The speed while a stage ran: between that before it and that of now, which is read."""
+    shop.speeds.clear()
+    after = shop.look(name, made)[-1].speed
+    return middle(before, after) if isinstance(before, Calibrated) and isinstance(after, Calibrated) else after
 
 
 def _family(stage: StageBase) -> str:

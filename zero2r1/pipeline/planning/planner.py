@@ -19,6 +19,7 @@ from zero2r1.pipeline.planning.shapes import Shape
 from zero2r1.pipeline.planning.texts import Texts, texts_of, tokenizer_of_tiny
 from zero2r1.pipeline.planning.timing import Roofline
 from zero2r1.pipeline.planning.workload import Workload, of_stage
+from zero2r1.pipeline.process import settle
 from zero2r1.recipes import Recipe
 from zero2r1.stages.config import ModelConfig, PretrainStage, StageBase
 
@@ -177,7 +178,8 @@ def make_plan(
     Raises:
         ModelError: Z200, no stage's model is known here.
     """
-    _set_threads(recipe, cluster)
+    if cluster is None:
+        settle(recipe.threads)
     shop = workshop or Workshop(recipe=recipe, configs=configs or {}, cluster=cluster, response=response)
     made: dict[str, tuple[int, int]] = {}
     looks: dict[str, tuple[StageBase, Shape, Texts, Workload, Site]] = {}
@@ -230,13 +232,6 @@ def parse_configs(given: Sequence[str]) -> dict[str, Path]:
             )
         found[source] = Path(name)
     return found
-
-
-def _set_threads(recipe: Recipe, cluster: Cluster | None) -> None:
-    if recipe.threads is not None and cluster is None:
-        import torch
-
-        torch.set_num_threads(recipe.threads)
 
 
 __all__ = ["Calibrated", "Plan", "Workshop", "make_plan", "parse_configs"]

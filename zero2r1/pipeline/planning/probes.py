@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from zero2r1.models.head import Head
     from zero2r1.policy.network import Network
 
-STEPS = 10
-"""Tokens of each answer that is read. Ours."""
+READ_SECONDS = 0.5
+"""Short readings are repeated for so long. Ours: a machine that others use is slow for tenths of a second at a time."""
+MOST_READINGS = 40
+"""Of one kind. Ours."""
 SPREAD = (1.0, 0.7, 1.3, 0.85, 1.15)
 """Lengths of the rows that are read, as shares of the mean. Ours."""
 
@@ -40,6 +42,10 @@ class Sizes:
     """Tokens of a long one."""
     prompts: int
     """Different prompts of those answers."""
+    apart: int
+    """The same where steps are timed: what answers have said they do not share, and shared pages are read sooner."""
+    steps: int
+    """Tokens of each answer."""
 
     @property
     def few(self) -> int:
@@ -53,13 +59,14 @@ def read(
     """Seconds by name of a network of so many layers, and what ran it.
 
     `small`, `large`: passes of the learner, with `learn_` and `forward_`; `apply`: its optimizer; `few`, `narrow`,
-    `wide`: decoding steps; `prefill_narrow`, `prefill_wide`: reading all prompts; `answer`: the rest, an answer;
-    `layout`: laying out weights for the sampler.
+    `wide`: decoding steps; `prefill_narrow`, `prefill_wide`: reading all prompts; `layout`: laying out weights for the
+    sampler.
     """
     from zero2r1.learner.learner import Learner
 
     config = {name: value for name, value in shape.config.items() if name != "layer_types"}
-    config |= {"num_hidden_layers": layers, "max_position_embeddings": max(shape.positions or 0, sizes.wide + STEPS)}
+    config["num_hidden_layers"] = layers
+    config["max_position_embeddings"] = max(shape.positions or 0, sizes.wide + sizes.steps)
     model = build(config, device="cpu")
     learner = Learner(model.eval(), settings, total_steps=1)
     apply = _apply_s(learner)
@@ -72,9 +79,13 @@ def read(
     for name, live, width in (
         ("few", sizes.few, sizes.wide), ("narrow", sizes.slots, sizes.narrow), ("wide", sizes.slots, sizes.wide),
     ):  # fmt: skip
-        found[name], found[f"prefill_{name}"], found["answer"] = _spoken(
-            network, live=live, width=width, prompts=min(sizes.prompts, live), prefill_tokens=engine.prefill_tokens
+        found[name], found[f"prefill_{name}"] = _spoken(
+            network, sizes, live=live, width=width, prompts=sizes.prompts, prefill_tokens=engine.prefill_tokens
         )
+        if sizes.apart > sizes.prompts:
+            found[name], _ = _spoken(
+                network, sizes, live=live, width=width, prompts=sizes.apart, prefill_tokens=engine.prefill_tokens
+            )
     return found, running_of(model, network, head=learner.head)
 
 
@@ -122,38 +133,44 @@ def _sampled(model: Any, engine: EngineConfig) -> tuple["Network", float]:
 
 
 def _spoken(
-    network: "Network", *, live: int, width: int, prompts: int, prefill_tokens: int
-) -> tuple[float, float, float]:
-    """Seconds of one decoding step, of reading all prompts, and of everything else for each answer.
+    network: "Network", sizes: Sizes, *, live: int, width: int, prompts: int, prefill_tokens: int
+) -> tuple[float, float]:
+    """Seconds of one decoding step with all that the sampler does around it, and of reading all prompts.
 
-    Medians of three runs of the package's decoding loop, after one that is not counted.
+    Medians of three runs or more of the package's decoding loop, after one that is not counted.
     """
     from zero2r1.policy.base import Sampling
     from zero2r1.policy.decoding import Decoding
     from zero2r1.policy.scheduler import Job
 
+    prompts = min(prompts, live)
     texts = [[(index + group) % network.vocab_size for index in range(max(2, width))] for group in range(prompts)]
     jobs = [Job(group=sample * prompts // live, sample=sample, key=sample) for sample in range(live)]
-    runs = []
-    for _ in range(4):
+    runs: list[tuple[float, float]] = []
+    spent = 0.0
+    while len(runs) < 4 or (spent < READ_SECONDS and len(runs) < MOST_READINGS):
         began = time.perf_counter()
         decoding = Decoding(
-            network, texts, jobs, sampling=Sampling(max_new_tokens=STEPS), eos_ids=(), decode=str, num_slots=live,
+            network, texts, jobs, sampling=Sampling(max_new_tokens=sizes.steps), eos_ids=(), decode=str, num_slots=live,
             prefill_tokens=prefill_tokens,
         )  # fmt: skip
         decoding.run(lambda spoken: None)
         seconds, stats = time.perf_counter() - began, decoding.stats
-        rest = seconds - stats.decode_s - stats.prefill_s
-        runs.append((stats.decode_s / stats.steps, stats.prefill_s, rest / live))
-    step, prefill, rest = (median(values) for values in zip(*runs[1:], strict=True))
-    return step, prefill, rest
+        spent += seconds
+        runs.append(((seconds - stats.prefill_s) / stats.steps, stats.prefill_s))
+    step, prefill = (median(values) for values in zip(*runs[1:], strict=True))
+    return step, prefill
 
 
 def timed(call: Callable[[], object], *, repeats: int) -> float:
-    """Median seconds of a call, after one call that is not counted."""
+    """Median seconds of a call, after one call that is not counted.
+
+    Args:
+        repeats: at least so many; more where they are short (READ_SECONDS).
+    """
     call()
-    seconds = []
-    for _ in range(repeats):
+    seconds: list[float] = []
+    while len(seconds) < repeats or (sum(seconds) < READ_SECONDS and len(seconds) < MOST_READINGS):
         began = time.perf_counter()
         call()
         seconds.append(time.perf_counter() - began)

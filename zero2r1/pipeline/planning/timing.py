@@ -30,15 +30,11 @@ class Speed(Protocol):
     """How long the pieces of an update take for one network."""
 
     def decode_s(self, live: int, width: float | int) -> float:
-        """Seconds of one decoding step of `live` sequences that look at `width` cached tokens."""
+        """Seconds of one decoding step of `live` sequences that look at `width` cached tokens, with all around it."""
         ...
 
     def prefill_s(self, tokens: float | int, length: float | int, chunks: int) -> float:
         """Seconds to read `tokens` tokens of prompts of `length` into the cache, in `chunks` passes."""
-        ...
-
-    def answer_s(self) -> float:
-        """Seconds that an answer costs the sampler once: to be let in, to get its pages, to be handed over."""
         ...
 
     def layout_s(self) -> float:
@@ -173,10 +169,6 @@ class Roofline:
     def prefill_s(self, tokens: float | int, length: float | int, chunks: int) -> float:
         """Bound by operations, however it is cut."""
         return self.forward_s(tokens, length)
-
-    def answer_s(self) -> float:
-        """Taken as 0: it is the host's time, which can pass while devices compute."""
-        return 0.0
 
     def layout_s(self) -> float:
         """0: nothing is laid out anew on an accelerator."""
