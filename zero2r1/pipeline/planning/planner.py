@@ -133,6 +133,7 @@ class Workshop:
             )  # fmt: skip
             return Site(speed=speed, budget=budget, devices=self.cluster.count)
         if self.machine is None:
+            settle(self.recipe.threads)
             self.machine = read_machine()
         sampled = work.rollout or work.traces or work.measured
         # One reading a network: rows of another length only differ in attention, which `Calibrated` adds.
@@ -178,8 +179,6 @@ def make_plan(
     Raises:
         ModelError: Z200, no stage's model is known here.
     """
-    if cluster is None:
-        settle(recipe.threads)
     shop = workshop or Workshop(recipe=recipe, configs=configs or {}, cluster=cluster, response=response)
     made: dict[str, tuple[int, int]] = {}
     looks: dict[str, tuple[StageBase, Shape, Texts, Workload, Site]] = {}
