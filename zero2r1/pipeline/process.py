@@ -10,7 +10,7 @@ import platform
 KEPT_BYTES = 2**30
 """Ours: glibc asks the system for blocks above this size one by one, and gives back what lies free at the end above it.
 By default both start at 128 KiB, so each pass of an update gave hundreds of megabytes back and got them again as zeroed
-pages: 5 to 10 % of its time with SmolLM2-135M on a CPU (docs/log.md)."""
+pages: 4 to 8 % of its time with SmolLM2-135M on a CPU (docs/log.md)."""
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_* of malloc.h
 
 

@@ -16,7 +16,6 @@ from collections.abc import Iterable, Sequence
 PAGE = 16
 """Tokens of a page. Ours: 16 float32 numbers are one vector register of a CPU with AVX-512, and one line of cache."""
 
-
 RUN = 16
 """Pages of a run at most. Ours: 16 are within a tenth of all pages side by side, 4 are a third slower."""
 

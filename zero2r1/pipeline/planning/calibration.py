@@ -20,7 +20,8 @@ from zero2r1.pipeline.planning.timing import attention_flops
 from zero2r1.policy.config import EngineConfig
 
 WHOLE_FLOPS = 2.5e10
-"""Operations of one pass up to which the whole network is read. Ours: under half a second on a laptop core."""
+"""Operations of one pass up to which the whole network is read, in passes as long as a stage's. Ours: under half a
+second on a laptop core."""
 DEPTHS = (2, 10)
 """Layers of the two networks read in place of a larger one. Ours: a reading of ten that is 5 % off makes 6 % of
 SmolLM2's 30; one of five layers made 7."""
@@ -28,7 +29,7 @@ LARGE_TOKENS = (256, 1024)
 """Tokens of the two passes of a larger network. Ours: matrix products reach their rate from a few hundred rows on."""
 TIMES = ("decode", "prefill", "layout", "forward", "learn", "apply")
 """What `Calibrated` has seconds of."""
-WHOLE_STEPS, LARGE_STEPS = 32, 10
+SMALL_STEPS, LARGE_STEPS = 32, 10
 """Tokens of each answer that is read. Ours: two pages, as the first steps behind a prompt find it in the caches; a
 larger network's seconds."""
 LONGEST_PROBE = 1024
@@ -213,16 +214,17 @@ def read_network(
     micro = min(probe.micro_tokens, 4096)
     passes = (max(64, micro // 4), micro)
     width = max(probe.prompt + 16, min(probe.prompt + probe.response, LONGEST_PROBE))
-    is_whole = 6 * shape.parameters * micro <= WHOLE_FLOPS or shape.layers <= DEPTHS[1]
+    is_small = 6 * shape.parameters * micro <= WHOLE_FLOPS
+    is_whole = is_small or shape.layers <= DEPTHS[1]
     sizes = Sizes(
-        passes=passes if is_whole else LARGE_TOKENS,
+        passes=passes if is_small else LARGE_TOKENS,
         length=max(2, min(probe.row, LONGEST_PROBE)),
         slots=probe.slots,
         narrow=probe.prompt,
         wide=width,
         prompts=max(1, min(-(-probe.slots // probe.samples), MOST_PROMPTS, engine.prefill_tokens // width)),
         apart=int(WHOLE_FLOPS / (2 * shape.parameters * width)),
-        steps=WHOLE_STEPS if is_whole else LARGE_STEPS,
+        steps=SMALL_STEPS if is_small else LARGE_STEPS,
     )
     settings = probe_settings(learner)
     if is_whole:
