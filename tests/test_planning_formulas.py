@@ -130,12 +130,16 @@ def test_lines_through_readings():
     assert probe_lengths(500, 100) == [100, 70, 130, 85, 115]
 
 
-def test_readings_give_times(qwen: Shape):
-    speed = Calibrated(
+@pytest.fixture
+def speed(qwen: Shape) -> Calibrated:
+    return Calibrated(
         shape=qwen, machine=Machine(threads=1, flops=86_016_000.0, bandwidth=1.0, hashing=10.0, runtime=0),
         running=Running(is_cpu=True), decode=(1.0, 0.5, 0.01), prefill=(2.0, 0.1), layout=4.0,
         forward=(5.0, 0.2), learn=(6.0, 0.3), apply=7.0, width=50, length=60, weights=80,
     )  # fmt: skip
+
+
+def test_readings_give_times(speed: Calibrated):
     assert speed.decode_s(8, 100) == pytest.approx(1 + 8 * (0.5 + 1))
     # 10 tokens that look at 100 more than was read: 86,016,000 operations, a second (see above).
     assert speed.prefill_s(10, 50, 3) == pytest.approx(3 * 2 + 1)
@@ -146,14 +150,9 @@ def test_readings_give_times(qwen: Shape):
     assert (speed.layout_s(), speed.apply_s(), speed.hash_s()) == (4.0, 7.0, 8.0)
 
 
-def test_between_two_readings_lies_their_mean(qwen: Shape):
-    first = Calibrated(
-        shape=qwen, machine=Machine(threads=1, flops=1.0, bandwidth=1.0, hashing=10.0, runtime=0),
-        running=Running(is_cpu=True), decode=(1.0, 0.5, 0.01), prefill=(2.0, 0.1), layout=4.0,
-        forward=(5.0, 0.2), learn=(6.0, 0.3), apply=7.0, width=50, length=60, weights=80,
-    )  # fmt: skip
-    second = replace(first, decode=(3.0, 0.5, 0.03), learn=(8.0, 0.1), apply=8.0)
-    between = middle(first, second)
+def test_between_two_readings_lies_their_mean(speed: Calibrated):
+    second = replace(speed, decode=(3.0, 0.5, 0.03), learn=(8.0, 0.1), apply=8.0)
+    between = middle(speed, second)
     assert between.decode == pytest.approx((2.0, 0.5, 0.02))
     assert between.learn == pytest.approx((7.0, 0.2))
     assert (between.apply, between.layout, between.forward, between.width) == (7.5, 4.0, (5.0, 0.2), 50)

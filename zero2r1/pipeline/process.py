@@ -15,7 +15,8 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_* of malloc.h
 
 
 def settle(threads: int | None) -> None:
-    """
+    """Sets this process up for training; again and again without harm.
+
     Args:
         threads: of torch; None leaves them as they are.
     """
