@@ -122,11 +122,14 @@ def _learner(dtype: str, *, lr: float) -> tuple[Any, Any]:
 def steps(cap: int, *, is_endless: bool) -> Iterator[Any]:
     """Our updates without end, one a rollout."""
     from zero2r1.core.random import Address
+    from zero2r1.models.recording import Recording
     from zero2r1.rl.grpo import Reference, grpo
 
     learner, tokenizer = _learner("bfloat16", lr=LR)
+    recording = Recording(_config(cap).recording_gib)
     return grpo(
-        policy=ours.make_engine(learner.model, tokenizer, is_endless=is_endless),
+        policy=ours.make_engine(learner.model, tokenizer, is_endless=is_endless, recording=recording),
+        recording=recording,
         learner=learner,
         reference=Reference(),
         task=Fixed(),

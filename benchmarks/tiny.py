@@ -89,6 +89,7 @@ def _updates(recipe: Any, tokens: int) -> Iterator[Any]:
     """Updates without end of the recipe's first stage of reinforcement learning, from random weights."""
     from zero2r1.core.random import Address
     from zero2r1.learner.learner import Learner
+    from zero2r1.models.recording import Recording
     from zero2r1.rl.grpo import Reference, grpo
     from zero2r1.tasks.base import make_task
 
@@ -97,8 +98,10 @@ def _updates(recipe: Any, tokens: int) -> Iterator[Any]:
     learner = Learner(model, stage.learner, total_steps=stage.rl.steps)
     caps = ({"from_step": 0, "max_new_tokens": tokens},)
     sizes = {"prompts_per_step": QUESTIONS, "samples_per_prompt": SAMPLES, "max_new_tokens": caps}
+    recording = Recording(stage.rl.recording_gib)
     return grpo(
-        policy=make_engine(model, tokenizer, is_endless=True),
+        policy=make_engine(model, tokenizer, is_endless=True, recording=recording),
+        recording=recording,
         learner=learner,
         reference=Reference(),
         task=make_task(stage.tasks, seed=recipe.seed),

@@ -53,7 +53,7 @@ def test_a_prompt_goes_through_the_network_once(monkeypatch):
     monkeypatch.setattr(learning, "hidden_states", watched)
     learner(micro_tokens=4096).step(batch(rows), PolicyLoss())
     alone = sum(len(one.token_ids) for one in rows)
-    assert seen == [alone - 3 * 12 - 3 * 15]
+    assert seen == [alone - len(rows) - 3 * 12 - 3 * 15]  # and the last token of a row predicts nothing
 
 
 def test_shared_prompts_give_the_same_bits_every_time():

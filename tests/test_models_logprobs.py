@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from zero2r1.models import logprobs
+from zero2r1.models import head_gradients, logprobs
 from zero2r1.models.head import Head
 from zero2r1.models.logprobs import token_logprobs
 
@@ -234,7 +234,7 @@ def test_few_rows_at_a_time_change_nothing(variant, rows_at_once, monkeypatch):
 @pytest.mark.parametrize("added_rows", [10, 2**13])
 def test_in_bfloat16_the_gradient_is_off_by_its_rounding_only(variant, chunk, added_rows, monkeypatch):
     """Against float64 from the same bfloat16 numbers; eager bfloat16 is the measure."""
-    monkeypatch.setattr(logprobs, "ADDED_ROWS", added_rows)
+    monkeypatch.setattr(head_gradients, "ADDED_ROWS", added_rows)
     monkeypatch.setattr(logprobs, "CACHED_LOGITS", 57 * 3)
     head, hidden, targets, pull = problem(200, dtype=torch.bfloat16, **variant)
 

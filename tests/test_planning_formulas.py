@@ -7,7 +7,7 @@ import pytest
 from zero2r1.core.errors import ConfigError
 from zero2r1.learner.config import LoraConfig
 from zero2r1.pipeline.planning import cost, storage, timing
-from zero2r1.pipeline.planning.calibration import Calibrated, Machine, deeper, line, middle, plane
+from zero2r1.pipeline.planning.calibration import Calibrated, Machine, deeper, line, middle, plane, replayed
 from zero2r1.pipeline.planning.estimate import num_chunks, num_passes
 from zero2r1.pipeline.planning.hardware import ACCELERATORS, parse_gpus
 from zero2r1.pipeline.planning.memory import Running
@@ -126,6 +126,10 @@ def test_lines_through_readings():
     assert line(10, 5.0, 20, 3.0) == (5.0, 0.0)  # noise
     # t = 1 + live * (0.5 + 0.01 * width): (2, 100) 4, (8, 10) 5.8, (8, 100) 13.
     assert plane((2, 100), (8, 10), (8, 100), times=(4.0, 5.8, 13.0)) == pytest.approx((1.0, 0.5, 0.01))
+    # Of 5 rows of 10 tokens one is computed, 3 + 10; 40 tokens are read in a pass of 3: half a second each.
+    assert replayed((3.0, 1.0), tokens=50, rows=5, step=36.0) == (3.0, pytest.approx(0.5))
+    assert replayed((3.0, 1.0), tokens=50, rows=5, step=10.0) == (3.0, 0.0)  # noise
+    assert replayed((3.0, 1.0), tokens=10, rows=1, step=13.0) == (3.0, 1.0)  # one row alone is none that is read
     assert deeper({"a": 3.0}, {"a": 11.0}, 12) == {"a": 13.0}  # 2 and 10 layers: 1 s a layer
     assert probe_lengths(500, 100) == [100, 70, 130, 85, 115]
 
@@ -135,7 +139,7 @@ def speed(qwen: Shape) -> Calibrated:
     return Calibrated(
         shape=qwen, machine=Machine(threads=1, flops=86_016_000.0, bandwidth=1.0, hashing=10.0, runtime=0),
         running=Running(is_cpu=True), decode=(1.0, 0.5, 0.01), prefill=(2.0, 0.1), layout=4.0,
-        forward=(5.0, 0.2), learn=(6.0, 0.3), apply=7.0, width=50, length=60, weights=80,
+        forward=(5.0, 0.2), learn=(6.0, 0.3), replay=(4.0, 0.2), record=0.5, apply=7.0, width=50, length=60, weights=80,
     )  # fmt: skip
 
 
@@ -147,6 +151,8 @@ def test_readings_give_times(speed: Calibrated):
     assert speed.forward_s(10, 20) == pytest.approx(5 + 2)
     assert speed.forward_s(10, 160) == pytest.approx(5 + 2 + 1)
     assert speed.learn_s(10, 160, 2) == pytest.approx(2 * 6 + 3 + 3)
+    assert speed.replay_s(10, 160, 2) == pytest.approx(2 * 4 + 2 + 2)
+    assert speed.record_s(3) == 1.5
     assert (speed.layout_s(), speed.apply_s(), speed.hash_s()) == (4.0, 7.0, 8.0)
 
 

@@ -45,6 +45,12 @@ class Clock:
     def learn_s(self, tokens: float | int, length: float | int, passes: int) -> float:
         return 3 * tokens + 100 * passes
 
+    def replay_s(self, tokens: float | int, length: float | int, passes: int) -> float:
+        return 2 * tokens + 50 * passes
+
+    def record_s(self, tokens: float | int) -> float:
+        return tokens / 10
+
     def apply_s(self) -> float:
         return 5.0
 

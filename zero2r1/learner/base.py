@@ -56,6 +56,9 @@ class Tokens:
     """Which row of the micro-batch a token belongs to, 0 <= segment < num_segments. Rows are never cut."""
     num_segments: int
     streams: Mapping[str, Float[Tensor, " n"]]
+    is_replayed: bool = False
+    """The network's results were read from a recording of the sampling: a comparison with the sampler would be one
+    with itself."""
 
 
 @runtime_checkable

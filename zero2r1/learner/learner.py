@@ -31,7 +31,9 @@ from zero2r1.learner.base import Batch, Loss, Row, Tokens
 from zero2r1.learner.config import LearnerConfig
 from zero2r1.learner.lora import add_adapters, refuse_adapted
 from zero2r1.learner.optimizer import Optimizer
+from zero2r1.learner.replaying import choices, spared, where
 from zero2r1.learner.schedule import lr_at
+from zero2r1.learner.totals import Totals
 from zero2r1.models.attention import PackedContext
 from zero2r1.models.forward import hidden_states
 from zero2r1.models.gathering import Gather
@@ -40,6 +42,8 @@ from zero2r1.models.layers import quicken_here
 from zero2r1.models.logprobs import token_logprobs
 from zero2r1.models.packing import families_of, pack, plan
 from zero2r1.models.precision import settled
+from zero2r1.models.recording import Recording
+from zero2r1.models.replay import is_replayable, replaying
 from zero2r1.models.save import weights_hash
 
 
@@ -70,12 +74,16 @@ class Learner:
         self.version = 0
         self.nonfinite_in_a_row = 0
 
-    def step(self, batch: Batch, loss: Loss) -> dict[str, float]:
+    def step(self, batch: Batch, loss: Loss, recording: Recording | None = None) -> dict[str, float]:
         """One parameter update, or none when the numbers are not sound.
+
+        Args:
+            recording: of the sampling of these rows. What it has of them is read instead of computed.
 
         Returns:
             `loss`, `grad_norm` (before clipping), `lr`, `tokens` (under the loss), `nonfinite` (1.0 when skipped),
-            and for each metric of the loss `<metric>/mean` and `<metric>/max` over those tokens.
+            and for each metric of the loss `<metric>/mean` and `<metric>/max` over those tokens; with a recording
+            `replayed`, the share of them that was read from it.
 
         Raises:
             RunError: too many updates in a row were not finite.
@@ -84,12 +92,15 @@ class Learner:
         lr = self._lr()
         self.attempts += 1
         self.optimizer.clear()
-        totals = _Totals()
-        live, flat = _by_gradient(rows)
-        for members in self._passes(live):
-            self._learn(members, batch.temperature, loss, totals)
-        for members in self._passes(flat):
-            self._look(members, batch.temperature, loss, totals)
+        totals = Totals()
+        chosen = self._replays(rows, recording)
+        for some, run in zip(_by_gradient(rows), (self._learn, self._look), strict=True):
+            for members in self._passes([row for row in some if id(row) not in chosen]):
+                run(members, batch.temperature, loss, totals, None)
+            for members in self._passes([row for row in some if id(row) in chosen]):
+                run(members, batch.temperature, loss, totals, recording)
+        if recording is not None:
+            totals.add_share("replayed", [int(row.loss_mask.sum()) for row in rows if id(row) in chosen])
         norm = self.optimizer.grad_norm()
         figures = totals.figures() | {"grad_norm": float(norm), "lr": lr}
         is_finite = math.isfinite(figures["loss"]) and math.isfinite(figures["grad_norm"])
@@ -97,6 +108,8 @@ class Learner:
         if is_finite and rows:
             self.optimizer.apply(lr=lr, grad_clip=self.config.grad_clip, grad_norm=norm)
             self.version += 1
+            if recording is not None:
+                recording.forget()
         self.optimizer.clear()
         self._count(is_finite)
         return figures
@@ -109,12 +122,13 @@ class Learner:
         """
         answers = [torch.zeros(len(row.token_ids)) for row in batch.rows]
         with torch.no_grad(), using(self.model, parameters):
-            for members in self._plan(batch.rows):
-                rows = [batch.rows[i] for i in members]
+            asked = [i for i, row in enumerate(batch.rows) if bool(row.loss_mask.any())]
+            for members in self._plan([batch.rows[i] for i in asked]):
+                rows = [batch.rows[asked[i]] for i in members]
                 values = self._forward(rows, batch.temperature)[0].cpu()
                 parts = values.split([int(row.loss_mask.sum()) for row in rows])
                 for i, row, part in zip(members, rows, parts, strict=True):
-                    answers[i][row.loss_mask] = part
+                    answers[asked[i]][row.loss_mask] = part
         return answers
 
     @property
@@ -127,39 +141,64 @@ class Learner:
 
     def _plan(self, rows: Sequence[Row]) -> list[list[int]]:
         """Which rows go through the network together."""
-        lengths = [len(row.token_ids) for row in rows]
+        lengths = [len(row.token_ids) - 1 for row in rows]
         return plan(lengths, self.config.micro_tokens, **_shared(rows))
 
-    def _learn(self, rows: Sequence[Row], temperature: float, loss: Loss, totals: "_Totals") -> None:
+    def _replays(self, rows: Sequence[Row], recording: Recording | None) -> set[int]:
+        """Which rows are read from the recording, by `id`."""
+        if recording is None or not recording.is_of(self.model):
+            return set()
+        if self.config.activation_checkpointing or not is_replayable(self.model):
+            return set()
+        is_there = [recording.find(row.token_ids) is not None for row in rows]
+        return {id(rows[index]) for index in spared(is_there, turn=self.attempts)}
+
+    def _learn(
+        self, rows: Sequence[Row], temperature: float, loss: Loss, totals: Totals, recording: Recording | None
+    ) -> None:
         """Forward and backward of one micro-batch."""
-        logprobs, entropy = self._forward(rows, temperature, recompute=self.config.activation_checkpointing)
-        value, metrics = loss(logprobs, entropy, self._tokens(rows))
+        recompute = self.config.activation_checkpointing
+        logprobs, entropy = self._forward(rows, temperature, recompute=recompute, recording=recording)
+        value, metrics = loss(logprobs, entropy, self._tokens(rows, is_replayed=recording is not None))
         value.backward()
         self.optimizer.collect()
         totals.add(value, metrics)
 
-    def _look(self, rows: Sequence[Row], temperature: float, loss: Loss, totals: "_Totals") -> None:
+    def _look(
+        self, rows: Sequence[Row], temperature: float, loss: Loss, totals: Totals, recording: Recording | None
+    ) -> None:
         """Forward only."""
         with torch.no_grad():
-            logprobs, entropy = self._forward(rows, temperature)
-            totals.add(*loss(logprobs, entropy, self._tokens(rows)))
+            logprobs, entropy = self._forward(rows, temperature, recording=recording)
+            totals.add(*loss(logprobs, entropy, self._tokens(rows, is_replayed=recording is not None)))
 
     def _forward(
-        self, rows: Sequence[Row], temperature: float, *, recompute: bool = False
+        self,
+        rows: Sequence[Row],
+        temperature: float,
+        *,
+        recompute: bool = False,
+        recording: Recording | None = None,
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
-        """Log-probability and entropy of the n tokens under the loss of one micro-batch."""
+        """Log-probability and entropy of the n tokens under the loss of one micro-batch.
+
+        The last token of a row predicts nothing here, so the network does not see it.
+        """
         device = self.model.device
-        packed = pack([row.token_ids for row in rows], **_shared(rows))
+        packed = pack([row.token_ids[:-1] for row in rows], **_shared(rows))
         context = PackedContext(packed.lengths, places=packed.places, device=device, kernels=self._attention_kernels)
         positions = packed.position_ids.to(device)
-        hidden = hidden_states(self.model, packed.token_ids.to(device), positions, context, recompute=recompute)
+        read = None if recording is None else recording.reader(where(rows, packed, recording))
+        with replaying(self.model, read):
+            hidden = hidden_states(self.model, packed.token_ids.to(device), positions, context, recompute=recompute)
         # Only the tokens before those under the loss get logits, and prompts never do.
-        before = [place[:-1][row.loss_mask[1:]] for row, place in zip(rows, packed.places, strict=True)]
+        before = [place[row.loss_mask[1:]] for row, place in zip(rows, packed.places, strict=True)]
         targets = torch.cat([row.token_ids[row.loss_mask] for row in rows])
         states = Gather(torch.cat(before), len(hidden), device)(hidden)
-        return token_logprobs(self.head, states, targets.to(device), temperature=temperature)
+        known = None if recording is None else choices(rows, recording, temperature=temperature)
+        return token_logprobs(self.head, states, targets.to(device), temperature=temperature, known=known)
 
-    def _tokens(self, rows: Sequence[Row]) -> Tokens:
+    def _tokens(self, rows: Sequence[Row], *, is_replayed: bool) -> Tokens:
         """The tokens under the loss, with what the loss reads of them."""
         device, under_loss = self.model.device, _under_loss(rows)
         owner = torch.repeat_interleave(torch.arange(len(rows)), torch.tensor([len(row.token_ids) for row in rows]))
@@ -167,6 +206,7 @@ class Learner:
             weights=torch.cat([row.weights for row in rows])[under_loss].to(device),
             segment=owner[under_loss].to(device),
             num_segments=len(rows),
+            is_replayed=is_replayed,
             streams={
                 name: torch.cat([row.streams[name] for row in rows])[under_loss].to(device) for name in rows[0].streams
             },
@@ -215,32 +255,6 @@ def _by_gradient(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     live = [row for row in rows if row.has_gradient]
     flat = [row for row in rows if not row.has_gradient]
     return (live, flat) if live else (flat[:1], flat[1:])
-
-
-class _Totals:
-    """Sums over the micro-batches of one step, kept as tensors so that a GPU is asked once, at the end."""
-
-    def __init__(self) -> None:
-        self._loss: list[Tensor] = []
-        self._sums: dict[str, list[Tensor]] = {}
-        self._peaks: dict[str, list[Tensor]] = {}
-        self._tokens = 0
-
-    def add(self, value: Tensor, metrics: Mapping[str, Tensor]) -> None:
-        self._loss.append(value.detach().double())
-        for name, numbers in metrics.items():
-            self._sums.setdefault(name, []).append(numbers.double().sum())
-            self._peaks.setdefault(name, []).append(numbers.max())
-        self._tokens += next((len(numbers) for numbers in metrics.values()), 0)
-
-    def figures(self) -> dict[str, float]:
-        """`loss`, `tokens`, `<metric>/mean`, `<metric>/max`."""
-        loss = float(torch.stack(self._loss).sum()) if self._loss else 0.0
-        figures = {"loss": loss, "tokens": float(self._tokens)}
-        for name, sums in self._sums.items():
-            figures[f"{name}/mean"] = float(torch.stack(sums).sum()) / self._tokens
-            figures[f"{name}/max"] = float(torch.stack(self._peaks[name]).max())
-        return figures
 
 
 @contextmanager

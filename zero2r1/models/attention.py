@@ -71,6 +71,7 @@ def attend_in_context(
     attention_context: AttentionContext | None = None,
     softcap: float | None = None,
     s_aux: Tensor | None = None,
+    known: Float[Tensor, "1 T H D_v"] | None = None,
     **_: object,
 ) -> tuple[Tensor, None]:
     """The entry in transformers' table: forwards to the context."""
@@ -90,7 +91,10 @@ def attend_in_context(
     scale = float(query.shape[-1] ** -0.5 if scaling is None else scaling)
     # Rotation by float32 angles widens bfloat16 queries and keys; values stay what the network computes in.
     query, key = query.to(value.dtype), key.to(value.dtype)
-    return attention_context.attend(module.layer_idx, query, key, value, scaling=scale), None
+    if known is None:
+        return attention_context.attend(module.layer_idx, query, key, value, scaling=scale), None
+    assert isinstance(attention_context, PackedContext)
+    return attention_context.attended(known, query, key, value, scaling=scale), None
 
 
 class PackedContext:
@@ -142,9 +146,24 @@ class PackedContext:
             raise ValueError(f"the context was made for {self.num_tokens} tokens, the network got {query.shape[2]}")
         queries, keys, values = (tensor[0].transpose(0, 1) for tensor in (query, key, value))  # [T, H, D]
         if self._kernels is not None and self._kernels.takes(queries, values):
-            mixed: Tensor = _Compiled.apply(queries, keys, values, self._sequences, self._kernels, scaling)
+            mixed: Tensor = _Compiled.apply(queries, keys, values, self._sequences, self._kernels, scaling, None)
             return mixed[None]
         return self._padded.attend(queries, keys, values, scaling)[None]
+
+    def attended(
+        self,
+        mixed: Float[Tensor, "1 T H D_v"],
+        query: Float[Tensor, "1 H T D"],
+        key: Float[Tensor, "1 H_kv T D"],
+        value: Float[Tensor, "1 H_kv T D_v"],
+        *,
+        scaling: float,
+    ) -> Float[Tensor, "1 T H D_v"]:
+        """`mixed`, which compiled attention gave for the others before, with the gradients of `attend`."""
+        queries, keys, values = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+        assert self._kernels is not None and self._kernels.takes(queries, values)  # noqa: PT018
+        known: Tensor = _Compiled.apply(queries, keys, values, self._sequences, self._kernels, scaling, (mixed[0],))
+        return known[None]
 
     @cached_property
     def _sequences(self) -> Sequences:
@@ -232,9 +251,12 @@ class _Compiled(torch.autograd.Function):
         sequences: Sequences,
         kernels: AttentionKernels,
         scaling: float,
+        known: tuple[Tensor] | None,
     ) -> Tensor:
         ctx.save_for_backward(query, key, value)
         ctx.sequences, ctx.kernels, ctx.scaling = sequences, kernels, scaling
+        if known is not None:
+            return known[0]
         return kernels.attend_packed(query, key, value, sequences, scaling=scaling)
 
     @staticmethod
@@ -244,7 +266,7 @@ class _Compiled(torch.autograd.Function):
         by_query, by_key, by_value = ctx.kernels.attend_packed_backward(
             gradient.contiguous(), query, key, value, ctx.sequences, scaling=ctx.scaling
         )
-        return by_query, by_key.to(key.dtype), by_value.to(value.dtype), None, None, None
+        return by_query, by_key.to(key.dtype), by_value.to(value.dtype), None, None, None, None
 
 
 def _groups(lengths: Sequence[int]) -> list[list[int]]:

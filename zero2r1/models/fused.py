@@ -13,8 +13,9 @@ on the same tokens; whoever uses this one asks it first.
 What it does not do: gradients, other devices, architectures outside FAMILIES (they go on through transformers).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -28,7 +29,8 @@ from zero2r1.models.forward import hidden_states
 from zero2r1.models.head import head_of
 from zero2r1.models.kernels.ops import LANES, Kernels
 from zero2r1.models.kernels.products import ProductKernels
-from zero2r1.models.lora import merged_parameters
+from zero2r1.models.lora import has_adapters, merged_parameters
+from zero2r1.models.recording import Layout, Outputs
 
 FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 """Model types whose layer is: norm, attention with rotary positions, norm, SwiGLU."""
@@ -37,8 +39,14 @@ ROWS = 64
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.1}
 """Ours: largest distance of a hidden state, relative to the largest one, at which the two networks count as equal."""
 
-Product = Callable[[Tensor], Tensor]
-"""x -> x W^T + b."""
+
+@runtime_checkable
+class Product(Protocol):
+    """x W^T + b."""
+
+    def __call__(self, x: Float[Tensor, "n inputs"], out: Float[Tensor, "n outputs"] | None = None) -> Tensor:
+        """`out` takes the result, where it is given."""
+        ...
 
 
 class FusedNetwork:
@@ -61,28 +69,49 @@ class FusedNetwork:
         self._scaling = float(base.layers[0].self_attn.scaling)
         head = own.get("lm_head.weight", self._embedding)
         self._head = replace(head_of(model, kernels.head), weight=head).laid_out(model.dtype)
+        self.layout: Layout | None = None
+        """What a recording of it is made of. None where a learner would compute otherwise: with adapters, or products
+        that are not the kernels'."""
+        if model.dtype in kernels.products.dtypes and not has_adapters(model):
+            is_plain = self._head.scale == 1.0 and self._head.softcap is None and self._head.bias is None
+            self.layout = _layout(model, own, f"{prefix}.layers.0", vocabulary=len(head) if is_plain else 0)
 
     def hidden_states(
-        self, token_ids: Int[Tensor, " T"], position_ids: Int[Tensor, " T"], context: AttentionContext
+        self,
+        token_ids: Int[Tensor, " T"],
+        position_ids: Int[Tensor, " T"],
+        context: AttentionContext,
+        *,
+        into: Sequence[Outputs] | None = None,
     ) -> Float[Tensor, "T E"]:
-        """See `forward.hidden_states`; without a gradient."""
+        """See `forward.hidden_states`; without a gradient.
+
+        Args:
+            into: by layer, where to write what its products and its attention give (see `layout`).
+        """
         kernels, eps = self._kernels, self._eps
         # The sum of all layers is kept in float32: rounding it to bfloat16 thirty times is what sets networks apart.
         stream = embedding(token_ids, self._embedding).float()
         cosines, sines = (table[0].contiguous() for table in self._rotary(stream[None], position_ids[None]))
         delta: Tensor | None = None
         for index, layer in enumerate(self._layers):
+            room = None if into is None else into[index]
             qkv = layer.qkv(kernels.rms_norm(stream, delta, layer.input_norm, eps=eps))
+            if room is not None:
+                room.qkv.copy_(qkv)
             kernels.rotate(
                 qkv, cosines, sines, heads=self._heads, kv_heads=self._kv_heads,
                 query_norm=layer.query_norm, key_norm=layer.key_norm, eps=eps,
             )  # fmt: skip
             heads = qkv.view(len(qkv), -1, cosines.shape[1]).transpose(0, 1)[None]
             query, key, value = heads.split([self._heads, self._kv_heads, self._kv_heads], dim=1)
-            mixed = context.attend(index, query, key, value, scaling=self._scaling)
-            delta = layer.output(mixed.reshape(len(qkv), -1))
-            gate_up = layer.gate_up(kernels.rms_norm(stream, delta, layer.inner_norm, eps=eps))
-            delta = layer.down(kernels.silu_mul(*gate_up.chunk(2, dim=1)))
+            mixed = context.attend(index, query, key, value, scaling=self._scaling).reshape(len(qkv), -1)
+            if room is not None:
+                room.mixed.copy_(mixed)
+            delta = layer.output(mixed, None if room is None else room.output)
+            normed = kernels.rms_norm(stream, delta, layer.inner_norm, eps=eps)
+            gate_up = layer.gate_up(normed, None if room is None else room.gate_up)
+            delta = layer.down(kernels.silu_mul(*gate_up.chunk(2, dim=1)), None if room is None else room.down)
         return kernels.rms_norm(stream, delta, self._norm, eps=eps)
 
     def logits(self, hidden: Float[Tensor, "n E"]) -> Float[Tensor, "n V"]:
@@ -120,12 +149,25 @@ def _joined(own: Mapping[str, Tensor], names: list[str], kernels: Kernels) -> Pr
 def _product(weight: Tensor, bias: Tensor | None, products: ProductKernels) -> Product:
     if products.takes(weight):
         laid_out = products.pack(weight)
-        return lambda x: products.product(x, laid_out, bias)
+        return lambda x, out=None: products.product(x, laid_out, bias, out=out)
     if not has_packed_products(weight.dtype):
-        return lambda x: linear(x, weight, bias)
+        return lambda x, out=None: _put(linear(x, weight, bias), out)
     # Tiles want an order of their own; without this each product puts the weight in order again.
     packed = torch.ops.mkldnn._reorder_linear_weight(weight, ROWS)
-    return lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+    return lambda x, out=None: _put(torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], ""), out)
+
+
+def _put(result: Tensor, out: Tensor | None) -> Tensor:
+    return result if out is None else out.copy_(result)
+
+
+def _layout(model: PreTrainedModel, own: Mapping[str, Tensor], first: str, *, vocabulary: int) -> Layout:
+    """Of a network whose layers are all like the first."""
+    rows = {name: len(own[f"{first}.self_attn.{name}_proj.weight"]) for name in "qkvo"}
+    inner, width = own[f"{first}.mlp.gate_proj.weight"].shape
+    mixed = own[f"{first}.self_attn.o_proj.weight"].shape[1]
+    widths = (rows["q"] + rows["k"] + rows["v"], mixed, rows["o"], 2 * inner, width)
+    return Layout(model.config.num_hidden_layers, widths, vocabulary, model.dtype)
 
 
 def lays_out(dtype: torch.dtype, kernels: Kernels) -> bool:

@@ -20,18 +20,23 @@ TURNED_ROWS = 64
 
 
 def projected(
-    x: Float[Tensor, "n I"], layers: Sequence[nn.Linear], products: ProductKernels
+    x: Float[Tensor, "n I"],
+    layers: Sequence[nn.Linear],
+    products: ProductKernels,
+    *,
+    known: tuple[Float[Tensor, "n _"], ...] | None = None,
 ) -> tuple[Float[Tensor, "n _"], ...]:
     """x W^T + b for each of some layers that read the same input.
 
     Args:
         x: on the CPU, contiguous, of the layers' dtype.
         layers: `is_plain` ones.
+        known: the results, where they have been computed before.
 
     Source: Ours: the definition; the gradient by x is summed in one tensor.
     """
     found: tuple[Tensor, ...] = _Projected.apply(
-        x, products, *(layer.weight for layer in layers), *(layer.bias for layer in layers)
+        x, products, known, *(layer.weight for layer in layers), *(layer.bias for layer in layers)
     )
     return found
 
@@ -55,16 +60,20 @@ def product(
 
 class _Projected(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, products: ProductKernels, *parameters: Any) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, x: Tensor, products: ProductKernels, known: tuple[Tensor, ...] | None, *parameters: Any
+    ) -> tuple[Tensor, ...]:
         weights, biases = parameters[: len(parameters) // 2], parameters[len(parameters) // 2 :]
         ctx.save_for_backward(x, *weights)
+        if known is not None:
+            return known
         return tuple(product(x, weight, products, bias) for weight, bias in zip(weights, biases, strict=True))
 
     @staticmethod
     @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, *weights = ctx.saved_tensors
-        needs_x, _, *needs = ctx.needs_input_grad
+        needs_x, _, _, *needs = ctx.needs_input_grad
         by_x: Tensor | None = None
         if needs_x:
             by_x = gradients[0] @ weights[0]
@@ -73,6 +82,7 @@ class _Projected(torch.autograd.Function):
         needs_weight, needs_bias = needs[: len(weights)], needs[len(weights) :]
         return (
             by_x,
+            None,
             None,
             *(outer(one, x) if need else None for one, need in zip(gradients, needs_weight, strict=True)),
             *(one.sum(0) if need else None for one, need in zip(gradients, needs_bias, strict=True)),

@@ -19,7 +19,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from zero2r1.models.head import Head, is_wide
+from zero2r1.models.head_gradients import HeadGradients
 from zero2r1.models.kernels.head import HeadKernels
+from zero2r1.models.recording import Choices
 
 MAX_LOGITS = 2**24
 """Ours: the logits of a chunk take at most 8 * MAX_LOGITS bytes (128 MiB), whatever the vocabulary and the dtype of
@@ -36,10 +38,6 @@ same steps took three times as long."""
 DEVICE_LOGITS = 2**22
 """Ours: the same for other devices, which want much work at a time."""
 
-ADDED_ROWS = 2**13
-"""Ours: rows of a bfloat16 product that are added in float32 at a time. All 49,152 of a vocabulary at once need new
-memory for the product and for its float32 copy in each chunk, which took a third longer."""
-
 
 def token_logprobs(
     head: Head,
@@ -48,6 +46,7 @@ def token_logprobs(
     *,
     temperature: float | int = 1.0,
     chunk: int = 2048,
+    known: Choices | None = None,
 ) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
     """Log-probability of each target token and the entropy of its distribution, in nats.
 
@@ -63,6 +62,8 @@ def token_logprobs(
         targets: [N] token ids.
         temperature: divides the logits, > 0.
         chunk: rows of logits made at once; fewer where they would take more memory than MAX_LOGITS says.
+        known: the results for these targets and this temperature, where a sampler has recorded them, with the
+            gradient by the logits: then no logits are made.
 
     Returns:
         logprobs [N] and entropy [N], float32 (float64 where `hidden` is); the entropy carries no gradient.
@@ -87,6 +88,7 @@ def token_logprobs(
         temperature=float(temperature),
         rows=rows,
         kernels=head.kernels if is_compiled else None,
+        known=known,
         is_kept=is_compiled and wants_gradient and len(hidden) * vocabulary * hidden.element_size() <= KEPT_BYTES,
     )
     with torch.autocast(hidden.device.type, enabled=False):
@@ -107,6 +109,12 @@ class _How:
     """Everything between the products in one pass over the logits."""
     is_kept: bool
     """The gradient by the logits is written in the forward pass; needs `kernels`."""
+    known: Choices | None
+    """Nothing is computed in the forward pass."""
+
+    def chunks(self, total: int) -> Iterator[slice]:
+        """Rows that go through a matrix product together, of `total`."""
+        return (slice(start, min(start + self.rows, total)) for start in range(0, total, self.rows))
 
     @property
     def factor(self) -> float:
@@ -122,6 +130,11 @@ class _TokenLogprobs(torch.autograd.Function):
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, how: _How
     ) -> tuple[Tensor, Tensor]:
+        ctx.how = how
+        if how.known is not None:
+            ctx.save_for_backward(hidden, weight, bias)
+            ctx.mark_non_differentiable(how.known.entropy)
+            return how.known.logprobs, how.known.entropy
         chunks = _Chunks(hidden, weight, bias, how)
         logprobs, entropy, normaliser = (hidden.new_empty(len(hidden), dtype=chunks.dtype) for _ in range(3))
         slopes = hidden.new_empty(len(hidden), len(weight)) if how.is_kept else None
@@ -129,27 +142,29 @@ class _TokenLogprobs(torch.autograd.Function):
         for chunk in chunks.chunks():
             if how.kernels is not None:
                 slope = None if slopes is None else slopes[chunk]
-                found = how.kernels.read_logits(
-                    chunks.products(chunk), targets[chunk], slope, temperature=1.0 / how.factor
-                )
+                found = how.kernels.read_logits(chunks.products(chunk), targets[chunk], slope, inverse=how.factor)
                 logprobs[chunk], entropy[chunk], normaliser[chunk] = found
                 continue
             for piece, scores, _ in chunks.pieces(chunk):
                 odds = torch.empty_like(scores) if odds is None else odds
                 logprobs[piece], entropy[piece], normaliser[piece] = _read(scores, targets[piece], odds[: len(scores)])
         ctx.save_for_backward(hidden, weight, bias, targets, normaliser, slopes)
-        ctx.how = how
         ctx.mark_non_differentiable(entropy)
         return logprobs, entropy
 
     @staticmethod
     @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, weight, bias, targets, normaliser, slopes = ctx.saved_tensors
+        hidden, weight, bias, *rest = ctx.saved_tensors
         # d loss / d (hidden weight^T + bias) = factor * (p - onehot) * slope. The factor of a token is applied to E
         # numbers, not to V.
         factor = gradient[:, None] * -ctx.how.factor
-        sums = _Gradients(hidden, weight, bias, factor, ctx.needs_input_grad[:3])
+        sums = HeadGradients(hidden, weight, bias, factor, ctx.needs_input_grad[:3])
+        if ctx.how.known is not None:
+            for chunk in [slice(0, len(hidden))] if ctx.how.is_kept else ctx.how.chunks(len(hidden)):
+                sums.add(chunk, ctx.how.known.slopes(chunk))
+            return (*sums.found(), None, None)
+        targets, normaliser, slopes = rest
         if slopes is not None:
             sums.add(slice(0, len(hidden)), slopes)
             return (*sums.found(), None, None)
@@ -159,79 +174,38 @@ class _TokenLogprobs(torch.autograd.Function):
         return (*sums.found(), None, None)
 
 
-class _Gradients:
-    """Of hidden states, weight and bias, as far as they are wanted."""
-
-    def __init__(
-        self, hidden: Tensor, weight: Tensor, bias: Tensor | None, factor: Tensor, wanted: tuple[bool, ...]
-    ) -> None:
-        self._hidden, self._weight, self._factor = hidden, weight, factor
-        self._factors = weight.to(hidden.dtype)
-        needs_hidden, self._needs_weight, needs_bias = wanted
-        self._of_hidden = torch.empty_like(hidden) if needs_hidden else None
-        self._of_weight: Tensor | None = None
-        dtype = torch.promote_types(hidden.dtype, torch.float32)
-        self._of_bias = torch.zeros_like(bias, dtype=dtype) if needs_bias and bias is not None else None
-
-    def add_bias(self, piece: slice, away: Tensor) -> None:
-        """The bias's share of some rows of (p - onehot) * slope, before they are rounded."""
-        if self._of_bias is not None:
-            self._of_bias.addmv_(away.t(), self._factor[piece, 0])
-
-    def add(self, chunk: slice, away: Tensor) -> None:
-        """The others' shares; `away` has the dtype of the hidden states."""
-        if self._of_hidden is not None:
-            self._of_hidden[chunk] = (away @ self._factors).mul_(self._factor[chunk])
-        if self._needs_weight:
-            pull = (self._hidden[chunk] * self._factor[chunk]).to(self._hidden.dtype)
-            is_only = len(away) == len(self._hidden)
-            self._of_weight = _plus_product(self._of_weight, away.t(), pull, is_only=is_only)
-
-    def found(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """In the dtypes of what they are gradients of."""
-        weight, bias = self._of_weight, self._of_bias
-        if self._needs_weight and weight is None:
-            weight = torch.zeros_like(self._weight)
-        return (
-            self._of_hidden,
-            None if weight is None else weight.to(self._weight.dtype),
-            None if bias is None else bias.to(self._weight.dtype),
-        )
-
-
 class _Chunks:
     """The logits of some rows after the others: as the matrix product gives them, and ready for use in float32."""
 
     def __init__(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, how: _How) -> None:
         self._hidden, self._how = hidden, how
         self._head = Head(weight, bias, kernels=how.kernels).laid_out(hidden.dtype)
-        self._rows = max(1, min(how.rows, len(hidden)))
+        rows = max(1, min(how.rows, len(hidden)))
         vocabulary = len(weight)
         # Of logits as the matrix product gives them.
         given = torch.float32 if is_wide(hidden.dtype, hidden.device) else hidden.dtype
-        self._room = hidden.new_empty(self._rows, vocabulary, dtype=given)
+        self._room = hidden.new_empty(rows, vocabulary, dtype=given)
         self.dtype = torch.promote_types(hidden.dtype, torch.float32)
         """Of everything but the matrix products: float32, or float64 where `hidden` is."""
         at_once = CACHED_LOGITS if hidden.device.type == "cpu" else DEVICE_LOGITS
-        self._few = max(1, min(at_once // vocabulary, self._rows))
+        self._few = max(1, min(at_once // vocabulary, rows))
         is_lower = self.dtype != self._room.dtype
         self._exact = hidden.new_empty((self._few, vocabulary), dtype=self.dtype) if is_lower else None
 
     def chunks(self) -> Iterator[slice]:
         """Rows that go through a matrix product together."""
-        total = len(self._hidden)
-        return (slice(start, min(start + self._rows, total)) for start in range(0, total, self._rows))
+        return self._how.chunks(len(self._hidden))
 
     def products(self, chunk: slice) -> Tensor:
         """[rows of the chunk, V], in the dtype that the matrix product gives, without factors. Gone with the next."""
         return self._head.products(self._hidden[chunk], out=self._room[: chunk.stop - chunk.start])
 
-    def away(self, chunk: slice, targets: Tensor, normaliser: Tensor, sums: _Gradients) -> Tensor:
+    def away(self, chunk: slice, targets: Tensor, normaliser: Tensor, sums: HeadGradients) -> Tensor:
         """(p - onehot) * slope of the cap for the rows of a chunk, in the dtype of the hidden states."""
         if self._how.kernels is not None:
             products = self.products(chunk)
             slope = torch.empty_like(products, dtype=self._hidden.dtype)
-            self._how.kernels.read_logits(products, targets[chunk], slope, temperature=1.0 / self._how.factor)
+            self._how.kernels.read_logits(products, targets[chunk], slope, inverse=self._how.factor)
             return slope
         for piece, scores, slope in self.pieces(chunk):
             away = scores.sub_(normaliser[piece, None]).exp_()  # p
@@ -282,15 +256,3 @@ def _read(scores: Tensor, targets: Tensor, room: Tensor) -> tuple[Tensor, Tensor
     log_total = total.log()
     logprobs = scores.gather(-1, targets[:, None])[:, 0] - log_total
     return logprobs, log_total - weighed / total, top[:, 0] + log_total
-
-
-def _plus_product(total: Tensor | None, left: Tensor, right: Tensor, *, is_only: bool) -> Tensor:
-    """total + left right, in place; summed in float32 also where the factors are bfloat16 and there are several."""
-    if total is None:
-        product = left @ right
-        return product if is_only else product.to(torch.promote_types(product.dtype, torch.float32))
-    if left.dtype == total.dtype:
-        return total.addmm_(left, right)
-    for some, rows in zip(total.split(ADDED_ROWS), left.split(ADDED_ROWS), strict=True):
-        some.add_(rows @ right)
-    return total

@@ -75,7 +75,7 @@ def families_of(sequences: Sequence[Int[Tensor, " _"]], contexts: Sequence[int])
     Contexts of less than LEAST_SHARED tokens are nobody's but their own.
 
     Args:
-        contexts: tokens of each sequence that it may share, fewer than it has.
+        contexts: tokens of each sequence that it may share, at most all it has.
     """
     found: dict[tuple[int, ...] | int, int] = {}
     numbers = []

@@ -17,6 +17,7 @@ from zero2r1.models.attention import ATTENTION, PackedContext, attend_in_context
 from zero2r1.models.kernels.arguments import LANES, NAMES
 from zero2r1.models.kernels.ops import Kernels
 from zero2r1.models.linear import is_plain, projected
+from zero2r1.models.recording import Known
 
 ATTENTIONS = frozenset({"LlamaAttention", "MistralAttention", "Qwen2Attention", "Qwen3Attention"})
 """Classes of transformers that rotate the halves of a head by the same angles and attend with `scaling`."""
@@ -65,9 +66,14 @@ def attention(
     position_embeddings: tuple[Tensor, Tensor] | None = None,
     attention_mask: Tensor | None = None,
     past_key_values: object = None,
+    known: Known | None = None,
     **others: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """The forward of an attention module: [1, T, E] to [1, T, E], under the `attention_context` among the others."""
+    """The forward of an attention module: [1, T, E] to [1, T, E], under the `attention_context` among the others.
+
+    Args:
+        known: what its products and its attention gave for these tokens before, and then is not computed again.
+    """
     tables = position_embeddings or ()
     is_known = (
         hidden_states.device.type == "cpu" and hidden_states.dtype in NAMES and len(hidden_states) == 1
@@ -75,6 +81,7 @@ def attention(
         and tables[0].shape[2] % LANES == 0
     )  # fmt: skip
     if not is_known:
+        assert known is None
         own: tuple[Tensor, Tensor | None] = type(module).forward(
             module, hidden_states, position_embeddings, attention_mask, past_key_values, **others
         )
@@ -83,23 +90,36 @@ def attention(
     width = cosines.shape[1]
 
     layers = [getattr(module, f"{name}_proj") for name in "qkv"]
+    given = None if known is None else _parts(known("qkv"), layers)
     query, key, value = (
-        rows.unflatten(1, (-1, width)) for rows in _through(layers, hidden_states[0].contiguous(), kernels)
+        rows.unflatten(1, (-1, width)) for rows in _through(layers, hidden_states[0].contiguous(), kernels, given)
     )  # [T, H, D]
     query, key = (
         rotated(heads.flatten(1), cosines, sines, kernels).view_as(heads)
         for heads in (_normed(module, "q_norm", query), _normed(module, "k_norm", key))
     )
     query, key, value = (rows.transpose(0, 1)[None] for rows in (query, key, value))
-    mixed, _ = attend_in_context(module, query, key, value, None, scaling=module.scaling, **others)
-    (output,) = _through([module.o_proj], mixed[0].flatten(1), kernels)
+    before = None if known is None else known("mixed").unflatten(1, (-1, value.shape[3]))[None]
+    mixed, _ = attend_in_context(module, query, key, value, None, scaling=module.scaling, known=before, **others)
+    (output,) = _through(
+        [module.o_proj], mixed[0].flatten(1), kernels, None if known is None else (known("output"),)
+    )  # fmt: skip
     return output[None], None
 
 
-def _through(layers: Sequence[nn.Module], x: Float[Tensor, "T I"], kernels: Kernels) -> tuple[Tensor, ...]:
+def _parts(qkv: Float[Tensor, "T HHHD"], layers: Sequence[Any]) -> tuple[Tensor, ...]:
+    """Of each layer. Values wait for the backward pass, in memory of their own: the rest goes when it is turned."""
+    query, key, value = qkv.split([len(layer.weight) for layer in layers], dim=1)
+    return query, key, value.contiguous()
+
+
+def _through(
+    layers: Sequence[nn.Module], x: Float[Tensor, "T I"], kernels: Kernels, known: tuple[Tensor, ...] | None = None
+) -> tuple[Tensor, ...]:
     """x through each layer; adapters may have come since the last call."""
     if all(is_plain(layer) and layer.weight.dtype == x.dtype for layer in layers):
-        return projected(x, [cast(nn.Linear, layer) for layer in layers], kernels.products)
+        return projected(x, [cast(nn.Linear, layer) for layer in layers], kernels.products, known=known)
+    assert known is None
     return tuple(layer(x) for layer in layers)
 
 

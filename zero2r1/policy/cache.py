@@ -49,9 +49,14 @@ class Places(NamedTuple):
 class PagedCache:
     """The pages of all layers."""
 
-    def __init__(self, num_pages: int) -> None:
+    def __init__(self, num_pages: int, *, is_marked: bool = False) -> None:
+        """
+        Args:
+            is_marked: each place also holds a number of the caller's; see `mark`.
+        """
         self.num_pages = num_pages
         self._layers: dict[int, Pages] = {}
+        self._marks = torch.full((num_pages, PAGE), -1) if is_marked else None
 
     def store(
         self, layer: int, key: Float[Tensor, "1 H_kv T D"], value: Float[Tensor, "1 H_kv T D_v"], places: Places
@@ -79,6 +84,18 @@ class PagedCache:
         for pages in self._layers.values():
             for tensor in pages:
                 tensor[destinations] = tensor[sources]
+        if self._marks is not None:
+            self._marks[destinations.cpu()] = self._marks[sources.cpu()]
+
+    def mark(self, places: Places, marks: Int64[Tensor, " T"]) -> None:
+        """Writes a number at each of these places."""
+        assert self._marks is not None
+        self._marks[places.pages.cpu(), places.offsets.cpu()] = marks
+
+    def marked(self, pages: Sequence[int], count: int) -> Int64[Tensor, " count"]:
+        """The numbers at the first `count` places of these pages."""
+        assert self._marks is not None
+        return self._marks[list(pages)].flatten()[:count]
 
 
 class PrefillContext:
@@ -107,7 +124,8 @@ class PrefillContext:
         """[T] what goes through the network, in this order."""
         self.position_ids = torch.tensor(np.concatenate(positions), device=device)
         """[T]"""
-        self._places = Places(torch.tensor(np.concatenate(pages), device=device), self.position_ids % PAGE)
+        self.places = Places(torch.tensor(np.concatenate(pages), device=device), self.position_ids % PAGE)
+        """Of these tokens in the cache."""
         self._blocks = [
             _Block(piece, first, device, kernels) for piece in ordered[len(lengths) :] for first in _block_starts(piece)
         ]
@@ -122,7 +140,7 @@ class PrefillContext:
         scaling: float,
     ) -> Float[Tensor, "1 T H D_v"]:
         """See `models.attention.AttentionContext.attend`."""
-        pages = self._cache.store(layer, key, value, self._places)
+        pages = self._cache.store(layer, key, value, self.places)
         start = self._num_packed
         outputs: list[Tensor] = []
         if self._packed is not None:
@@ -197,7 +215,8 @@ class StepContext:
         self.lengths = self._positions + 1
         """[n] int32: tokens a slot looks at, the new one included."""
         pages = tables.gather(1, (positions // PAGE)[:, None])[:, 0]
-        self._places = Places(pages.long(), positions % PAGE)
+        self.places = Places(pages.long(), positions % PAGE)
+        """Of the new tokens in the cache."""
         self._mask: Tensor | None = None
         self._rows: dict[int, Tensor] = {}
 
@@ -212,7 +231,7 @@ class StepContext:
     ) -> Float[Tensor, "1 n H D_v"]:
         """softmax(scaling * q K^T) V of each slot."""
         if self._kernels is None:
-            return self._gathered(query, self._cache.store(layer, key, value, self._places), scaling)
+            return self._gathered(query, self._cache.store(layer, key, value, self.places), scaling)
         rows, new_keys, new_values = (tensor[0].transpose(0, 1) for tensor in (query, key, value))  # [n, heads, D]
         pages = self._cache.layer(layer, key, value)
         self._kernels.put(*pages, new_keys, new_values, self.tables, self._positions)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedModel
 
 from zero2r1.core.types import Finish
+from zero2r1.models.recording import Recording
 from zero2r1.policy.base import Sampling
 from zero2r1.policy.config import PREFILL_TOKENS
 from zero2r1.policy.network import Network, network_of
@@ -45,11 +46,13 @@ class Decoding:
         num_slots: int,
         max_pages: int | None = None,
         prefill_tokens: int = PREFILL_TOKENS,
+        recording: Recording | None = None,
     ) -> None:
         """
         Args:
             prompts: token ids; `Job.group` is an index into them. Jobs of one prompt stand together.
             max_pages: most pages of the cache; None: as many as all of them could ever need.
+            recording: see `Session`.
         """
         needed = pages_needed(prompts, jobs, sampling, num_slots=num_slots)
         self._jobs = {(job.group, job.sample): job for job in jobs}
@@ -63,6 +66,7 @@ class Decoding:
             decode=decode,
             max_positions=longest,
             is_streaming=False,
+            recording=recording,
         )
         by_group: dict[int, list[Job]] = {}
         for job in jobs:

@@ -22,13 +22,13 @@ What it does not do: no quantised cache, no speculation, no sharing of work betw
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from zero2r1.core.errors import ConfigError, RunError
 from zero2r1.core.random import Address
 from zero2r1.core.types import Completion, Prompt
-from zero2r1.models.load import weights_hash
+from zero2r1.models.recording import Recording
+from zero2r1.models.save import counters_of, weights_hash
 from zero2r1.policy.base import Policy, Sampling
 from zero2r1.policy.config import MAX_SLOTS, MAX_TOKENS_IN_CACHE, PREFILL_TOKENS
 from zero2r1.policy.decoding import Decoding, Spoken
@@ -51,12 +51,14 @@ class Engine(Policy):
         prefill_tokens: int = PREFILL_TOKENS,
         recompute_hash: bool = True,
         kernels: Literal["auto", "off"] = "auto",
+        recording: Recording | None = None,
     ) -> None:
         """
         Args:
             model: shared, not copied; it must have been loaded by `models` (its attention is ours).
             tokenizer: with a chat template.
             max_slots, max_tokens_in_cache, prefill_tokens, recompute_hash, kernels: see `config.EngineConfig`.
+            recording: gets what the network computes, while it is open, has room, and the network can be recorded.
         """
         if min(max_slots, max_tokens_in_cache, prefill_tokens) < 1:
             raise ValueError(
@@ -66,6 +68,7 @@ class Engine(Policy):
         self._tokenizer = tokenizer
         self._max_slots, self._max_pages = max_slots, max_tokens_in_cache // PAGE
         self._prefill_tokens, self._recompute_hash = prefill_tokens, recompute_hash
+        self._recording = recording
         self._kernels, self.arithmetic = find_kernels(model) if kernels == "auto" else (None, "transformers: asked for")
         """`arithmetic`: in words, what computes a step, and why when it is not compiled code."""
         self.stats = Stats()
@@ -85,7 +88,7 @@ class Engine(Policy):
         self.version, self.weights_hash = version, weights
         self._model = model
         self._network: Network | None = None
-        self._counters = _counters(model)
+        self._counters = counters_of(model)
 
     def encode(self, prompt: Prompt) -> tuple[int, ...]:
         """[T_prompt] the token ids of the rendered prompt, up to where the model is to speak.
@@ -120,8 +123,10 @@ class Engine(Policy):
         refuse_too_long(
             max(len(token_ids) for token_ids in encoded), sampling.max_new_tokens, self._max_positions, self._max_pages
         )
+        network = self._current_network()
+        tokens = samples_per_prompt * len(prompts) * sampling.max_new_tokens + sum(map(len, encoded))
         decoding = Decoding(
-            self._current_network(),
+            network,
             encoded,
             jobs_of(prompts, samples_per_prompt, address),
             sampling=sampling,
@@ -130,6 +135,7 @@ class Engine(Policy):
             num_slots=self._max_slots,
             max_pages=self._max_pages,
             prefill_tokens=self._prefill_tokens,
+            recording=self._ready_recording(network, tokens, sampling.temperature),
         )
         self._hashes[self.version] = self.weights_hash
         groups: list[list[Completion]] = [[] for _ in prompts]
@@ -167,7 +173,7 @@ class Engine(Policy):
         opened = self._current_network()
 
         def check() -> None:
-            if self._network is not opened or _counters(self._model) != self._counters:
+            if self._network is not opened or counters_of(self._model) != self._counters:
                 raise self._stale("Session.step", "open another session after each change of the weights")
 
         return Session(
@@ -190,6 +196,14 @@ class Engine(Policy):
             self._network = network_of(model) if kernels is None else fused_network_of(model, kernels)
         return self._network
 
+    def _ready_recording(self, network: Network, tokens: int, temperature: float) -> Recording | None:
+        """The recording, when it takes so many tokens of this network."""
+        recording, fused, kernels = self._recording, network.recordable, network.kernels
+        if recording is None or fused is None or fused.layout is None or kernels is None:
+            return None
+        has_room = recording.begin(self._model, fused.layout, kernels, tokens=tokens, temperature=temperature)
+        return recording if has_room else None
+
     @property
     def eos_ids(self) -> frozenset[int]:
         """Tokens that end a response: those of the tokenizer and of the model's generation config."""
@@ -203,7 +217,7 @@ class Engine(Policy):
         return getattr(self._model.config, "max_position_embeddings", None)
 
     def _refuse_stale_weights(self) -> None:
-        is_stale = _counters(self._model) != self._counters
+        is_stale = counters_of(self._model) != self._counters
         if not is_stale and self._recompute_hash:
             is_stale = weights_hash(self._model) != self.weights_hash
         if is_stale:
@@ -217,8 +231,3 @@ class Engine(Policy):
             why="the samples would name weights they do not come from",
             fix=fix,
         )
-
-
-def _counters(model: nn.Module) -> tuple[tuple[int, int], ...]:
-    """Where each parameter lies and how often it was written to in place."""
-    return tuple((parameter.data_ptr(), parameter._version) for parameter in model.parameters())

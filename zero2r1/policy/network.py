@@ -47,6 +47,11 @@ class Network:
     kernels: Kernels | None = None
     """Attention over pages and the choice of tokens, where they are compiled."""
 
+    chosen: Callable[[Tensor, Tensor, float], None] | None = None
+    """Is told the logits [n, V] of one step, the tokens [n] drawn from them, and the temperature."""
+    recordable: FusedNetwork | None = None
+    """The same network, where what it computes can be recorded."""
+
     @property
     def attention(self) -> AttentionKernels | None:
         """Those of them that attend."""
@@ -89,4 +94,5 @@ def fused_network_of(model: PreTrainedModel, kernels: Kernels) -> Network:
         vocab_size=head.weight.shape[0],
         device=head.weight.device,
         kernels=kernels,
+        recordable=None if fused.layout is None else fused,
     )

@@ -18,16 +18,19 @@ cancels in one thread.
 import math
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 import torch
 
 from zero2r1.core.errors import ConfigError, ModelError, RunError
 from zero2r1.core.random import bits
 from zero2r1.core.types import Finish
+from zero2r1.models.recording import Recording
 from zero2r1.policy.base import Sampling
 from zero2r1.policy.cache import PagedCache, PrefillContext
 from zero2r1.policy.network import Network
 from zero2r1.policy.pages import PAGE, pages_of
+from zero2r1.policy.recorder import Recorder
 from zero2r1.policy.requests import Encode, Event, Request, Stats
 from zero2r1.policy.samples import Job, Piece
 from zero2r1.policy.scheduler import Scheduler
@@ -52,6 +55,7 @@ class Session:
         max_positions: int | None = None,
         is_streaming: bool = True,
         check: Callable[[], None] | None = None,
+        recording: Recording | None = None,
     ) -> None:
         """
         Args:
@@ -59,11 +63,17 @@ class Session:
             max_positions: longest sequence the model knows positions for; None: no limit.
             is_streaming: an event for each token, or one for each whole response.
             check: called before each step; raises when the weights are no longer those of this session.
+            recording: has room for what this network computes, and takes it; for a session that is not streaming.
         """
+        self._cache = PagedCache(num_pages, is_marked=recording is not None)
+        self._recorder: Recorder | None = None
+        if recording is not None:
+            assert network.recordable is not None and network.kernels is not None and not is_streaming  # noqa: PT018
+            self._recorder = Recorder(recording, network.recordable, network.kernels.head, self._cache)
+            network = replace(network, forward=self._recorder.forward, chosen=self._recorder.choose)
         self._network, self._encode, self._check = network, encode, check
         self._max_positions, self._prefill_tokens, self._is_streaming = max_positions, prefill_tokens, is_streaming
         self._scheduler = Scheduler(num_slots=num_slots, num_pages=num_pages)
-        self._cache = PagedCache(num_pages)
         pages_per_slot = num_pages if max_positions is None else min(num_pages, pages_of(max_positions))
         self._slots = Slots(
             network, self._cache, num_slots=num_slots, pages_per_slot=pages_per_slot, eos_ids=eos_ids, decode=decode
@@ -160,7 +170,7 @@ class Session:
         ended = set(stepped.finished)
         events: list[Event] = []
         for slot, (token_ids, logprobs) in zip(slots, rows, strict=True):
-            job = self._scheduler.live[slot].job
+            sample = self._scheduler.live[slot]
             finish = Finish.STOP if stepped.is_stopped[slot] else Finish.LENGTH
             if not math.isfinite(logprobs[-1]):
                 raise RunError(
@@ -170,10 +180,12 @@ class Session:
                     why="its weights hold NaN or infinity, or its activations overflow the data type",
                     fix="go back to an earlier checkpoint; with bfloat16 weights, try float32",
                 )
+            if self._recorder is not None:
+                self._recorder.end((*sample.group.token_ids, *token_ids), sample.pages)
             events.append(
                 Event(
-                    request=job.group,
-                    sample=job.sample,
+                    request=sample.job.group,
+                    sample=sample.job.sample,
                     token_ids=tuple(token_ids),
                     logprobs=tuple(logprobs),
                     finish=finish if slot in ended else None,

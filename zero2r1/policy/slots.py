@@ -208,7 +208,10 @@ class Slots:
     ) -> tuple[Int64[Tensor, " n"], Float32[Tensor, " n"]]:
         kernels = self._network.kernels
         if kernels is not None and sampling.temperature > 0.0 and not sampling.top_k and sampling.top_p == 1.0:
-            return kernels.head.draw(logits, numbers, temperature=sampling.temperature)
+            tokens, logprobs = kernels.head.draw(logits, numbers, temperature=sampling.temperature)
+            if self._network.chosen is not None:
+                self._network.chosen(logits, tokens, sampling.temperature)
+            return tokens, logprobs
         return next_tokens(logits.float(), numbers, sampling)
 
     def _contain_stop(self) -> list[int]:

@@ -91,6 +91,11 @@ class RLConfig(Strict):
     `truncate`, as it did before there was a choice."""
     importance_floor: float = Field(default=0.5, ge=0)
     """Least rho that `mask` keeps. Source: IcePop: 0.5."""
+    recording_gib: float = Field(default=4.0, ge=0)
+    """Memory, in GiB, for what sampling computes of each token, so that the update reads it instead of computing the
+    same once more; only where a rollout is one update (`minibatches: 1`), and a rollout that might need more is not
+    recorded at all. 0: never. Ours: 0.4 MB a token of a network of 135 M parameters; a fixed number, so that a run does
+    the same on every machine."""
     max_gap_nats: float = Field(default=0.2, gt=0)
     """Stop when sampler and learner disagree by more than this on average before the first update of a rollout. Ours:
     stale weights measure 0.2 and more, healthy bfloat16 0.02, float32 1e-6."""

@@ -13,6 +13,7 @@ refreshed at the end of the rollout that reaches `reference_every` updates, not 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -22,6 +23,7 @@ from zero2r1.core.random import Address
 from zero2r1.core.types import Credited, Reward, Task
 from zero2r1.learner.base import Batch
 from zero2r1.learner.learner import Learner, snapshot
+from zero2r1.models.recording import Recording
 from zero2r1.policy.base import Policy
 from zero2r1.rl import rollout as rollouts
 from zero2r1.rl.batch import to_batch
@@ -84,6 +86,7 @@ def grpo(
     config: RLConfig,
     address_of: Callable[[int], Address],
     start: Cursor | None = None,
+    recording: Recording | None = None,
 ) -> Iterator[Update]:
     """Updates without end, from the cursor `start` on.
 
@@ -91,6 +94,7 @@ def grpo(
         policy: the sampler; it follows the learner's model at the start and after each rollout.
         reference: left alone when kl_coef is 0; filled from the learner when it is empty.
         address_of: the address of a rollout's randomness, by the number of the rollout.
+        recording: written by the policy, and read by the first update of a rollout instead of computing the same.
 
     Raises:
         RunError: sampler and learner disagree by more than `max_gap_nats`, or more than `max_error_frac` of the rows
@@ -102,22 +106,19 @@ def grpo(
         reference.refresh(learner)
     while True:
         address = address_of(cursor.rollout)
-        rollout = rollouts.sample(
-            policy=policy,
-            task=task,
-            reward=reward,
-            config=config,
-            address=address,
-            first_prompt=cursor.prompts,
-            max_new_tokens=config.cap_at(cursor.step),
-        )
+        with nullcontext() if recording is None else recording.open():
+            rollout = rollouts.sample(
+                policy=policy, task=task, reward=reward, config=config, address=address, first_prompt=cursor.prompts,
+                max_new_tokens=config.cap_at(cursor.step),
+            )  # fmt: skip
         figures = rollouts.figures(rollout)
         _refuse_many_errors(rollout, figures, config, cursor)
         following = Cursor(
             rollout=cursor.rollout + 1, prompts=rollout.next_prompt, step=cursor.step + config.minibatches
         )
         for number, (batch, loss) in enumerate(_batches(rollout, learner, reference, config, address)):
-            metrics = figures | _metrics(learner.step(batch, loss), is_on_policy=number == 0)
+            learned = learner.step(batch, loss, recording if number == 0 else None)
+            metrics = figures | _metrics(learned, is_on_policy=number == 0)
             _refuse_gap(metrics, config, cursor)
             is_end = number == config.minibatches - 1
             if is_end:
@@ -190,10 +191,10 @@ def _finish(
 
 def _metrics(learned: Mapping[str, float], *, is_on_policy: bool) -> dict[str, float]:
     """The learner's figures under the names of the metrics log."""
-    named = {"clip/mean": "clip/frac", "importance_cut/mean": "importance/cut_frac"}
+    named = {"clip/mean": "clip/frac", "importance_cut/mean": "importance/cut_frac", "replayed": "replay/frac"}
     wanted = (
         "loss", "grad_norm", "lr", "tokens", "nonfinite", "clip/mean", "kl/mean", "entropy/mean", "ratio/mean",
-        "importance/mean", "importance_cut/mean",
+        "importance/mean", "importance_cut/mean", "replayed",
     )  # fmt: skip
     metrics = {named.get(name, name): learned[name] for name in wanted if name in learned}
     if is_on_policy:

@@ -161,8 +161,8 @@ class PolicyLoss:
     def __call__(
         self, logprobs: Float[Tensor, " n"], entropy: Float[Tensor, " n"], tokens: Tokens
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, " n"]]]:
-        """Sum of weight * term over the micro-batch, and per token: ratio, clip, entropy, gap and, with a reference,
-        kl, and with a correction importance and importance_cut."""
+        """Sum of weight * term over the micro-batch, and per token: ratio, clip, entropy, gap (where the learner has
+        computed the token itself) and, with a reference, kl, and with a correction importance and importance_cut."""
         advantage, old = tokens.streams["advantage"], tokens.streams["old"]
         if self.ratio == "token":
             ratio = token_ratio(logprobs, old)
@@ -181,9 +181,10 @@ class PolicyLoss:
             "ratio": ratio.detach(),
             "clip": is_clipped(ratio.detach(), advantage, **bounds),
             "entropy": entropy,
-            "gap": (logprobs.detach() - tokens.streams.get("sampler", old)).abs(),
             **corrections,
         }
+        if not tokens.is_replayed:
+            metrics["gap"] = (logprobs.detach() - tokens.streams.get("sampler", old)).abs()
         if self.kl_coef > 0:
             kl = kl_k3(logprobs, tokens.streams["reference"])
             term = term + self.kl_coef * kl

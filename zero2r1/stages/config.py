@@ -170,6 +170,18 @@ class ReasoningRLStage(StageBase):
     """The watch for reward hacking."""
 
 
+def recording_gib(stage: StageBase) -> float:
+    """GiB for a recording of a stage's rollouts; 0 where its updates would not read one.
+
+    Ours: a rollout of several updates leaves only the first one the weights that sampled, and what activation
+    checkpointing saves a recording would take.
+    """
+    if not isinstance(stage, ZeroRLStage | ReasoningRLStage) or stage.rl.minibatches > 1:
+        return 0.0
+    reads = stage.learner.kernels == "auto" and not stage.learner.activation_checkpointing
+    return stage.rl.recording_gib if reads else 0.0
+
+
 class ColdStartStage(StageBase):
     """Cold start: readable traces made from R1-Zero's samples, SFT from the base model (to Dev1)."""
 

@@ -15,10 +15,11 @@ from zero2r1.core.types import Credited
 from zero2r1.learner.checkpoint import load_latest, refuse_small_disk, save_checkpoint
 from zero2r1.learner.learner import Learner
 from zero2r1.models.load import load_model
+from zero2r1.models.recording import Recording
 from zero2r1.policy.choice import open_policy
 from zero2r1.rl.grpo import NAMED_REASONS, Cursor, Reference, Update, grpo
 from zero2r1.rl.rollout import error_reasons
-from zero2r1.stages.config import ReasoningRLStage, SaveConfig, ZeroRLStage
+from zero2r1.stages.config import ReasoningRLStage, SaveConfig, ZeroRLStage, recording_gib
 from zero2r1.stages.context import Context, Journal
 from zero2r1.stages.monitoring import Monitor
 from zero2r1.stages.outcome import Outcome
@@ -41,11 +42,12 @@ def train(context: Context, stage: ZeroRLStage | ReasoningRLStage) -> Outcome:
     journal = Journal(context, stage.rl.steps)
     journal.rewind(start.step)
     reference = Reference(restored.reference if restored else None)
+    recording = Recording(recording_gib(stage))
     watch = Stopwatch()
     task = make_task(stage.tasks, seed=context.seed)
     with (
         context.reward(stage.rewards, stage, dialect) as reward,
-        open_policy(learner.model, tokenizer, stage.sampler) as sampler,
+        open_policy(learner.model, tokenizer, stage.sampler, recording) as sampler,
     ):
         # Before step 0: a gold answer that does not score would teach the opposite of what the recipe means.
         validate(task, reward, dialect=dialect)
@@ -60,6 +62,7 @@ def train(context: Context, stage: ZeroRLStage | ReasoningRLStage) -> Outcome:
             config=stage.rl,
             address_of=lambda rollout: context.address("rollout", rollout),
             start=start,
+            recording=recording,
         )
         saved = start.step
         while saved < stage.rl.steps:

@@ -37,13 +37,14 @@ class HeadKernels:
         targets: Int64[Tensor, " n"],
         slope: Float[Tensor, "n V"] | None = None,
         *,
-        temperature: float,
+        inverse: float,
     ) -> tuple[Float32[Tensor, " n"], Float32[Tensor, " n"], Float32[Tensor, " n"]]:
-        """Log-probability of each target, entropy, and log sum_v exp z_v of z = logits / temperature, in nats.
+        """Log-probability of each target, entropy, and log sum_v exp z_v of z = logits * inverse, in nats.
 
         A word without a chance (a logit of -infinity) counts 0 in the entropy.
 
         Args:
+            inverse: 1 / temperature.
             slope: takes softmax(z) - onehot(target), in its dtype; it may be the logits themselves.
         """
         check(logits, targets, *([] if slope is None else [slope]))
@@ -52,7 +53,7 @@ class HeadKernels:
         rows, vocabulary = logits.shape
         logprobs, entropy, normaliser = torch.empty(3, rows)
         self._functions["read_logits", torch.float32 if slope is None else slope.dtype](
-            at(logprobs), at(entropy), at(normaliser), at(slope), at(logits), at(targets), 1.0 / temperature,
+            at(logprobs), at(entropy), at(normaliser), at(slope), at(logits), at(targets), inverse,
             rows, vocabulary, max(1, min(rows, torch.get_num_threads())),
         )  # fmt: skip
         return logprobs, entropy, normaliser

@@ -25,8 +25,8 @@
     silu_mul(out, gate, up, stride, rows, width, threads);                                                            \
   }                                                                                                                   \
   extern "C" void silu_mul_backward_##NAME(T* out, T* dgate, T* dup, const T* gradient, const T* gate, const T* up,   \
-                                           int64_t size, int threads) {                                               \
-    silu_mul_backward(out, dgate, dup, gradient, gate, up, size, threads);                                            \
+                                           int64_t stride, int64_t rows, int64_t width, int threads) {                \
+    silu_mul_backward(out, dgate, dup, gradient, gate, up, stride, rows, width, threads);                             \
   }                                                                                                                   \
   extern "C" void rotate_##NAME(T* qkv, const float* cosines, const float* sines, const T* query_norm, const T* key_norm,\
                                 int64_t rows, int64_t heads, int64_t kv_heads, int64_t width, float eps,              \
@@ -75,6 +75,10 @@ EXPORT_NORM(bfloat16, bfloat16, bfloat16)
 EXPORT_NORM(mixed, float, bfloat16)
 EXPORT(float32, float)
 EXPORT(bfloat16, bfloat16)
+
+extern "C" void gather(char* out, const char* from, const int64_t* index, int64_t rows, int64_t size, int threads) {
+  gather_rows(out, from, index, rows, size, threads);
+}
 
 #define EXPORT_PACK(NAME, T)                                                                                          \
   extern "C" void pack_##NAME(T* packed, const T* weight, int64_t outputs, int64_t inputs, int threads) {             \

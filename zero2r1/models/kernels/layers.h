@@ -70,17 +70,22 @@ void silu_mul(T* out, const T* gate, const T* up, int64_t stride, int64_t rows, 
 // Its gradients: with s = sigmoid(gate), dgate = gradient up s (1 + gate (1 - s)) and dup = gradient gate s. `out` gets
 // what silu_mul gives, once more.
 template <typename T>
-void silu_mul_backward(T* out, T* dgate, T* dup, const T* gradient, const T* gate, const T* up, int64_t size,
-                       int threads) {
-  FOR_ROWS(part, (size + 4095) / 4096, threads) {
-    int64_t end = (part + 1) * 4096 < size ? (part + 1) * 4096 : size;
-    for (int64_t i = part * 4096; i < end; i += LANES) {
-      Floats g = load(gradient + i), z = load(gate + i), u = load(up + i), s = 1.0f / (1.0f + exp(-z));
-      store(out + i, z * s * u);
-      store(dgate + i, g * u * s * (1.0f + z * (1.0f - s)));
-      store(dup + i, g * z * s);
+void silu_mul_backward(T* out, T* dgate, T* dup, const T* gradient, const T* gate, const T* up, int64_t stride,
+                       int64_t rows, int64_t width, int threads) {
+  FOR_ROWS(row, rows, threads) {
+    for (int64_t i = 0; i < width; i += LANES) {
+      int64_t to = row * width + i, from = row * stride + i;
+      Floats g = load(gradient + to), z = load(gate + from), u = load(up + from), s = 1.0f / (1.0f + exp(-z));
+      store(out + to, z * s * u);
+      store(dgate + to, g * u * s * (1.0f + z * (1.0f - s)));
+      store(dup + to, g * z * s);
     }
   }
+}
+
+// Rows of `size` bytes, in the order of the index.
+inline void gather_rows(char* out, const char* from, const int64_t* index, int64_t rows, int64_t size, int threads) {
+  FOR_ROWS(row, rows, threads) memcpy(out + row * size, from + index[row] * size, size);
 }
 
 // One head turned: (a, b) -> (a cos - b sin, b cos + a sin).

@@ -27,7 +27,7 @@ DEPTHS = (2, 10)
 update of SmolLM2's 30 by 8 %; one of five layers moved it by 12."""
 LARGE_TOKENS = (256, 1024)
 """Tokens of the two passes of a larger network. Ours: matrix products reach their rate from a few hundred rows on."""
-TIMES = ("decode", "prefill", "layout", "forward", "learn", "apply")
+TIMES = ("decode", "prefill", "layout", "forward", "learn", "replay", "record", "apply")
 """What `Calibrated` has seconds of."""
 SMALL_STEPS, LARGE_STEPS = 32, 10
 """Tokens of each answer that is read. Ours: two pages, as the first steps behind a prompt find it in the caches; a
@@ -87,6 +87,10 @@ class Calibrated:
     """Seconds of a pass without gradient, of a token."""
     learn: tuple[float, float]
     """The same with gradient."""
+    replay: tuple[float, float]
+    """The same where what sampling computed is read."""
+    record: float
+    """Seconds to write down what sampling computes of a token."""
     apply: float
     width: int
     """Tokens of the longest prompts that were read."""
@@ -116,6 +120,14 @@ class Calibrated:
         """See `timing.Speed`."""
         return passes * self.learn[0] + tokens * self.learn[1] + 3 * self._longer(tokens, length - self.length)
 
+    def replay_s(self, tokens: float | int, length: float | int, passes: int) -> float:
+        """See `timing.Speed`."""
+        return passes * self.replay[0] + tokens * self.replay[1] + 2 * self._longer(tokens, length - self.length)
+
+    def record_s(self, tokens: float | int) -> float:
+        """See `timing.Speed`."""
+        return tokens * self.record
+
     def apply_s(self) -> float:
         """See `timing.Speed`."""
         return self.apply
@@ -135,6 +147,20 @@ def line(x1: float | int, y1: float | int, x2: float | int, y2: float | int) -> 
     """
     slope = max(0.0, (y2 - y1) / (x2 - x1)) if x2 != x1 else 0.0
     return max(0.0, y1 - slope * x1), slope
+
+
+def replayed(learn: tuple[float, float], *, tokens: int, rows: int, step: float) -> tuple[float, float]:
+    """(seconds of a pass, of a token) that is read, from a step of `tokens` tokens in `rows` rows and the line `learn`.
+
+    One row of mean length is computed in it, in a pass of its own, and a pass costs what one that computes does: adding
+    its gradients up. What is left is that of the tokens that are read. One row alone is no reading; then reading counts
+    as computing.
+    Ours: as `learner/replaying.py` chooses rows. A line through two steps had its start in the noise.
+    """
+    if rows < 2:
+        return learn
+    alone = learn[0] + learn[1] * tokens / rows
+    return learn[0], max(0.0, step - alone - learn[0]) / (tokens * (1 - 1 / rows))
 
 
 def plane(
@@ -234,6 +260,7 @@ def read_network(
         readings = deeper(shallow, deep, shape.layers)
     later = sizes.steps // 2  # the step in the middle has so many more tokens before it
     rows = [sum(probe_lengths(size, sizes.length)) for size in sizes.passes]
+    learn = line(rows[0], readings["learn_small"], rows[1], readings["learn_large"])
     read_tokens = [sizes.prompts * (size - 1) for size in (sizes.narrow, sizes.wide)]
     return Calibrated(
         shape=shape,
@@ -246,7 +273,11 @@ def read_network(
         prefill=line(read_tokens[0], readings["prefill_narrow"], read_tokens[1], readings["prefill_wide"]),
         layout=readings["layout"],
         forward=line(rows[0], readings["forward_small"], rows[1], readings["forward_large"]),
-        learn=line(rows[0], readings["learn_small"], rows[1], readings["learn_large"]),
+        learn=learn,
+        replay=replayed(
+            learn, tokens=rows[1], rows=len(probe_lengths(sizes.passes[1], sizes.length)), step=readings["replay"]
+        ),
+        record=max(0.0, readings["recorded"] - readings["wide"]) / sizes.slots,
         apply=readings["apply"],
         width=width,
         length=sizes.length,

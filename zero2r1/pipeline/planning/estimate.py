@@ -9,6 +9,7 @@ from typing import Any
 
 from zero2r1.learner.config import LearnerConfig
 from zero2r1.pipeline.planning import memory, sampling, storage
+from zero2r1.pipeline.planning.recording import NOTHING, Recorded, recorded
 from zero2r1.pipeline.planning.sampling import Site
 from zero2r1.pipeline.planning.shapes import Shape, adapter_parameters
 from zero2r1.pipeline.planning.texts import Texts
@@ -72,11 +73,15 @@ def plan_stage(name: str, stage: StageBase, shape: Shape, texts: Texts, work: Wo
     )
     terms["runtime"] = site.runtime
     terms["workspace"] = memory.WORKSPACE if site.budget is None else 0
+    made = recorded(stage, work, shape, site.running)
+    terms["recording"] = made.held
     slots, held = sampling.slots_and_terms(stage, sampled, shape, texts, terms, site, work.prompt)
     terms |= held
     needed = memory.peak(terms, keeps_sampler=work.rollout is not None or stage.sampler.backend != "engine")
     calls = Calls(speed=site.speed, engine=engine, text_s=texts.text_s, prompt=work.prompt)
-    update = update_phases(work, calls, slots, document_s=texts.document_s, micro_tokens=learner.micro_tokens)
+    update = update_phases(
+        work, calls, slots, document_s=texts.document_s, micro_tokens=learner.micro_tokens, made=made
+    )
     total = {phase: seconds * work.updates for phase, seconds in update.items()}
     for phase, each in (("traces", work.traces), ("evaluation", work.measured)):
         if each is not None:
@@ -137,19 +142,29 @@ def num_chunks(tokens: float | int, answers: int, slots: int, at_once: int) -> i
 
 
 def update_phases(
-    work: Workload, calls: Calls, slots: Mapping[Sampled, int], *, document_s: float, micro_tokens: int
+    work: Workload,
+    calls: Calls,
+    slots: Mapping[Sampled, int],
+    *,
+    document_s: float,
+    micro_tokens: int,
+    made: Recorded = NOTHING,
 ) -> dict[str, float]:
-    """Seconds of one update by phase: layout, prefill, decode, answers, hash, reference, update, held-out, data.
+    """Seconds of one update by phase: layout, prefill, decode, answers, hash, recording, reference, update, held-out,
+    data.
 
     A rollout's sampling counts for each of its updates in equal parts. After each rollout the weights are hashed, and
     before each call of the sampler where the engine is asked to.
     Ours: the order of work in `rl/grpo.py`, `stages/monitoring.py` and `stages/pretrain.py`.
     """
     speed = calls.speed
-    passes = num_passes(max(1, round(work.live * work.rows)), work.tokens / work.rows, micro_tokens)
-    update = {"update": speed.learn_s(work.learned_tokens, work.row_tokens, passes) + speed.apply_s()}
+    update = {"update": speed.apply_s()}
+    for share, learn_s in ((1 - made.read, speed.learn_s), (made.read, speed.replay_s)):
+        if share:
+            passes = num_passes(max(1, round(share * work.live * work.rows)), work.tokens / work.rows, micro_tokens)
+            update["update"] += learn_s(share * work.learned_tokens, work.row_tokens, passes)
     if work.live < 1.0:
-        update["update"] += speed.forward_s(work.tokens - work.learned_tokens, work.row_tokens)
+        update["update"] += speed.forward_s((1 - made.read) * (work.tokens - work.learned_tokens), work.row_tokens)
     if work.extra_passes:
         update["reference"] = work.extra_passes * speed.forward_s(work.tokens, work.row_tokens)
     if work.makes_documents:
@@ -161,6 +176,8 @@ def update_phases(
         update["prefill"] = share * calls.prefill_s(work.rollout, slots[work.rollout])
         update["decode"] = share * calls.decode_s(lengths, slots[work.rollout])
         update["answers"] = share * calls.answers_s(lengths)
+        if made.held:
+            update["recording"] = share * speed.record_s(work.rollout.answers * work.rollout.response)
         update["hash"] = share * (speed.hash_s() + calls.hash_s())
     if work.heldout is not None:
         update["heldout"] = work.heldout.calls / work.updates * calls.whole_s(work.heldout, slots[work.heldout])

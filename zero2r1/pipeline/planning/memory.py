@@ -42,6 +42,8 @@ class Running:
     (`models/fused.py`)."""
     is_read_compiled: bool = False
     """The learner's logits are read by compiled code, which may keep their gradient (`models/logprobs.py`)."""
+    is_recordable: bool = False
+    """What is sampled can be recorded for the learner (`models/recording.py`)."""
     head_bytes: int = 0
     """Bytes a number of the output layer is held in once more by what multiplies with it: 4, 2 (`models/head.py`)."""
 
@@ -190,7 +192,7 @@ def sampling_logits_bytes(slots: int, vocab: int, *, is_drawn: bool) -> int:
 def peak(terms: Mapping[str, int], *, keeps_sampler: bool = True) -> int:
     """always + max(sampling, learning), in bytes; terms that are absent count 0.
 
-        always   = runtime + workspace + weights + optimizer + reference
+        always   = runtime + workspace + weights + optimizer + reference + recording
         sampling = kv_cache + gathered + sampling_logits + sampler
         learning = gradients + max(activations + max(head, backward), newest) [+ sampler]
 
@@ -204,7 +206,8 @@ def peak(terms: Mapping[str, int], *, keeps_sampler: bool = True) -> int:
     sampling = sum_of("kv_cache", "gathered", "sampling_logits", "sampler")
     held = sum_of("activations") + max(sum_of("head"), sum_of("backward"))
     learning = sum_of("gradients") + max(held, sum_of("newest")) + (sum_of("sampler") if keeps_sampler else 0)
-    return sum_of("runtime", "workspace", "weights", "optimizer", "reference") + max(sampling, learning)
+    always = sum_of("runtime", "workspace", "weights", "optimizer", "reference", "recording")
+    return always + max(sampling, learning)
 
 
 def training_terms(

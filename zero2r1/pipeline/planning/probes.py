@@ -16,10 +16,13 @@ from zero2r1.policy.config import EngineConfig
 
 if TYPE_CHECKING:
     from zero2r1.models.head import Head
+    from zero2r1.models.recording import Recording
     from zero2r1.policy.network import Network
 
 READ_SECONDS = 0.5
 """Short readings are repeated for so long. Ours: a machine that others use is slow for tenths of a second at a time."""
+MOST_RECORDED_GIB = 8.0
+"""For passes that are read. Ours: more than a pass of 4,096 tokens of a model that this machine could run takes."""
 MOST_READINGS = 40
 """Of one kind. Ours."""
 SPREAD = (1.0, 0.7, 1.3, 0.85, 1.15)
@@ -58,9 +61,10 @@ def read(
 ) -> tuple[dict[str, float], Running]:
     """Seconds by name of a network of so many layers, and what ran it.
 
-    `small`, `large`: passes of the learner, with `learn_` and `forward_`; `apply`: its optimizer; `few`, `narrow`,
-    `wide`: decoding steps; `prefill_narrow`, `prefill_wide`: reading all prompts; `layout`: laying out weights for the
-    sampler.
+    `small`, `large`: passes of the learner, with `learn_` and `forward_`; `replay`: the large one where all rows but
+    one are read from a recording (computed, too, where there can be none); `apply`: its optimizer; `few`, `narrow`,
+    `wide`: decoding steps; `recorded`: a wide one that is written down; `prefill_narrow`, `prefill_wide`: reading all
+    prompts; `layout`: laying out weights for the sampler.
     """
     from zero2r1.learner.learner import Learner
 
@@ -71,11 +75,12 @@ def read(
     learner = Learner(model.eval(), settings, total_steps=1)
     apply = _apply_s(learner)
     found = {"apply": apply}
+    network, found["layout"] = _sampled(model, engine)
     for name, size in zip(("small", "large"), sizes.passes, strict=True):
         batch = _batch(probe_lengths(size, sizes.length), shape.vocab)
         found[f"learn_{name}"] = max(1e-9, timed(lambda batch=batch: _learn(learner, batch), repeats=2) - apply)  # type: ignore[misc]
         found[f"forward_{name}"] = timed(lambda batch=batch: learner.logprobs(batch), repeats=2)  # type: ignore[misc]
-    network, found["layout"] = _sampled(model, engine)
+    found["replay"] = _replay_s(learner, network, batch) - apply
     for name, live, width in (
         ("few", sizes.few, sizes.wide), ("narrow", sizes.slots, sizes.narrow), ("wide", sizes.slots, sizes.wide),
     ):  # fmt: skip
@@ -86,6 +91,10 @@ def read(
             found[name], _ = _spoken(
                 network, sizes, live=live, width=width, prompts=sizes.apart, prefill_tokens=engine.prefill_tokens
             )
+    found["recorded"], _ = _spoken(
+        network, sizes, live=sizes.slots, width=sizes.wide, prompts=max(sizes.apart, sizes.prompts),
+        prefill_tokens=engine.prefill_tokens, model=model,
+    )  # fmt: skip
     return found, running_of(model, network, head=learner.head)
 
 
@@ -118,6 +127,7 @@ def running_of(model: Any, network: "Network", *, head: "Head") -> Running:
         is_wide=stream == torch.float32,
         layout="shared" if kernels is None else "packed" if lays_out(model.dtype, kernels) else "joined",
         is_read_compiled=head.kernels is not None,
+        is_recordable=network.recordable is not None,
         head_bytes=0 if copy.data_ptr() == head.weight.data_ptr() else copy.element_size(),
     )
 
@@ -133,12 +143,16 @@ def _sampled(model: Any, engine: EngineConfig) -> tuple["Network", float]:
 
 
 def _spoken(
-    network: "Network", sizes: Sizes, *, live: int, width: int, prompts: int, prefill_tokens: int
+    network: "Network", sizes: Sizes, *, live: int, width: int, prompts: int, prefill_tokens: int, model: Any = None
 ) -> tuple[float, float]:
     """Seconds of one decoding step with all that the sampler does around it, and of reading all prompts.
 
     Medians of three runs or more of the package's decoding loop, after one that is not counted.
+
+    Args:
+        model: whose weights the network has; then it is recorded, where it can be.
     """
+    from zero2r1.models.recording import Recording
     from zero2r1.policy.base import Sampling
     from zero2r1.policy.decoding import Decoding
     from zero2r1.policy.scheduler import Job
@@ -146,20 +160,52 @@ def _spoken(
     prompts = min(prompts, live)
     texts = [[(index + group) % network.vocab_size for index in range(max(2, width))] for group in range(prompts)]
     jobs = [Job(group=sample * prompts // live, sample=sample, key=sample) for sample in range(live)]
+    recording, tokens = Recording(MOST_RECORDED_GIB), live * sizes.steps + sum(map(len, texts))
     runs: list[tuple[float, float]] = []
     spent = 0.0
     while len(runs) < 4 or (spent < READ_SECONDS and len(runs) < MOST_READINGS):
         began = time.perf_counter()
-        decoding = Decoding(
-            network, texts, jobs, sampling=Sampling(max_new_tokens=sizes.steps), eos_ids=(), decode=str, num_slots=live,
-            prefill_tokens=prefill_tokens,
-        )  # fmt: skip
-        decoding.run(lambda spoken: None)
+        with recording.open():
+            decoding = Decoding(
+                network, texts, jobs, sampling=Sampling(max_new_tokens=sizes.steps), eos_ids=(), decode=str,
+                num_slots=live, prefill_tokens=prefill_tokens,
+                recording=recording if model is not None and _begin(recording, model, network, tokens) else None,
+            )  # fmt: skip
+            decoding.run(lambda spoken: None)
         seconds, stats = time.perf_counter() - began, decoding.stats
         spent += seconds
         runs.append(((seconds - stats.prefill_s) / stats.steps, stats.prefill_s))
     step, prefill = (median(values) for values in zip(*runs[1:], strict=True))
     return step, prefill
+
+
+def _record(recording: "Recording", model: Any, network: "Network", sequences: Sequence[Any]) -> None:
+    """As if a sampler had said these sequences; nothing where the network cannot be recorded."""
+    import torch
+
+    from zero2r1.models.attention import PackedContext
+
+    fused, kernels = network.recordable, network.kernels
+    lengths = [len(one) - 1 for one in sequences]
+    with recording.open(), torch.inference_mode():
+        if not _begin(recording, model, network, sum(lengths)):
+            return
+        assert fused is not None and kernels is not None  # noqa: PT018
+        positions = torch.cat([torch.arange(length) for length in lengths])
+        hidden = fused.hidden_states(
+            torch.cat([one[:-1] for one in sequences]), positions, PackedContext(lengths, kernels=kernels.attention),
+            into=recording.take(sum(lengths)),
+        )  # fmt: skip
+        recording.choose(fused.logits(hidden), torch.cat([one[1:] for one in sequences]), kernels.head, temperature=1.0)
+        for one, rows in zip(sequences, torch.arange(sum(lengths)).split(lengths), strict=True):
+            recording.name(one.tolist(), rows)
+
+
+def _begin(recording: "Recording", model: Any, network: "Network", tokens: int) -> bool:
+    fused, kernels = network.recordable, network.kernels
+    if fused is None or fused.layout is None or kernels is None:
+        return False
+    return recording.begin(model, fused.layout, kernels, tokens=tokens, temperature=1.0)
 
 
 def timed(call: Callable[[], object], *, repeats: int) -> float:
@@ -215,7 +261,23 @@ def probe_lengths(tokens: int, length: int) -> list[int]:
     return [max(2, round(length * SPREAD[index % len(SPREAD)])) for index in range(max(1, tokens // length))]
 
 
-def _learn(learner: Any, batch: Any) -> None:
+def _learn(learner: Any, batch: Any, recording: Any = None) -> None:
     from zero2r1.sft.loss import cross_entropy
 
-    learner.step(batch, cross_entropy)
+    learner.step(batch, cross_entropy, recording)
+
+
+def _replay_s(learner: Any, network: "Network", batch: Any) -> float:
+    """Seconds of a step on recorded rows, one of which is computed all the same; plainly where none can be recorded.
+
+    Each step is recorded anew, for it changes the weights.
+    """
+    from zero2r1.models.recording import Recording
+
+    recording, seconds = Recording(MOST_RECORDED_GIB), list[float]()
+    while len(seconds) < 3 or (sum(seconds) < READ_SECONDS and len(seconds) < MOST_READINGS):
+        _record(recording, learner.model, network, [row.token_ids for row in batch.rows])
+        began = time.perf_counter()
+        _learn(learner, batch, recording)
+        seconds.append(time.perf_counter() - began)
+    return median(seconds[1:])

@@ -49,6 +49,14 @@ class Speed(Protocol):
         """Seconds of forward and backward over `tokens` tokens in `passes` passes."""
         ...
 
+    def replay_s(self, tokens: float | int, length: float | int, passes: int) -> float:
+        """The same where what sampling computed is read."""
+        ...
+
+    def record_s(self, tokens: float | int) -> float:
+        """Seconds to write down what sampling computes of so many tokens."""
+        ...
+
     def apply_s(self) -> float:
         """Seconds of one optimizer step."""
         ...
@@ -183,6 +191,14 @@ class Roofline:
         """Bound by operations, however it is cut into passes."""
         flops = learning_flops(self.shape, tokens, length) * (4 / 3 if self.recomputes else 1)
         return flops / (self.cluster.count * self.cluster.device.flops * TRAINING_EFFICIENCY)
+
+    def replay_s(self, tokens: float | int, length: float | int, passes: int) -> float:
+        """As `learn_s`: nothing is recorded on an accelerator."""
+        return self.learn_s(tokens, length, passes)
+
+    def record_s(self, tokens: float | int) -> float:
+        """0: nothing is recorded on an accelerator."""
+        return 0.0
 
     def apply_s(self) -> float:
         """Bound by bytes; each device holds its share of the state."""
