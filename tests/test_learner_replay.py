@@ -1,11 +1,13 @@
 """The first update of a rollout reads what sampling computed: to the bit what it would have computed itself."""
 
 from functools import partial
+from itertools import islice
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from learning_world import CountingTask, address, reward_by, same, state_of
 from policy_world import ADDRESS, llama, prompts, tokenizer
 
 from zero2r1.core.types import Credited, Score, Scored, Verdict
@@ -22,6 +24,7 @@ from zero2r1.policy.base import Sampling
 from zero2r1.policy.engine import Engine
 from zero2r1.rl.batch import to_batch
 from zero2r1.rl.config import RLConfig
+from zero2r1.rl.grpo import Reference, Update, grpo
 from zero2r1.rl.loss import PolicyLoss
 
 
@@ -231,6 +234,37 @@ def test_a_stop_text_and_choices_of_the_likeliest():
     figures = learner.step(batch_of(groups), LOSS, recording)  # states are read, logits are not: none were drawn from
     assert figures["replayed"] > 0.5
     assert figures["gap/mean"] >= 0.0
+
+
+def ran(learner, recording, engine, updates, reference, start=None) -> list[Update]:
+    found = grpo(
+        policy=engine, learner=learner, reference=reference, task=CountingTask(), recording=recording, start=start,
+        reward=reward_by(lambda said: float(sum(said.token_ids) % 3)), address_of=address,
+        config=RLConfig(
+            prompts_per_step=4, samples_per_prompt=6, minibatches=1, max_new_tokens=12, kl_coef=0.05, std_epsilon=1e-4
+        ),
+    )  # fmt: skip
+    return list(islice(found, updates))
+
+
+def test_a_run_that_stops_between_rollouts_ends_with_the_same_bits():
+    whole, stopped, reference = world(), world(), Reference()
+    expected = ran(*whole, 4, Reference())
+    assert all(0.8 < update.metrics["replay/frac"] < 1.0 for update in expected)
+    assert all(update.metrics["gap/max"] <= 1e-5 for update in expected)
+    first = ran(*stopped, 2, reference)
+    learner, recording = stopped[0], Recording(0.1)
+    again = Engine(learner.model, tokenizer(), recording=recording)
+    rest = ran(learner, recording, again, 2, reference, first[-1].cursor)
+    assert [update.metrics for update in first + rest] == [update.metrics for update in expected]
+    assert same(state_of(learner), state_of(whole[0]))
+
+
+def test_with_a_recording_a_run_is_the_same_up_to_rounding():
+    with_one, without = world(), world()
+    read, computed = ran(*with_one, 1, Reference()), ran(without[0], None, without[2], 1, Reference())
+    for name in ("loss", "grad_norm", "kl/mean", "entropy/mean", "tokens"):
+        assert read[0].metrics[name] == pytest.approx(computed[0].metrics[name], rel=1e-5, abs=1e-6)
 
 
 def test_the_layout_by_hand():
