@@ -9,19 +9,20 @@ work there that TRL does. Turns are taken one by one.
            update a rollout, clip 0.2, mean over outputs of the mean over tokens (TRL: loss_type grpo), advantage over
            the sample standard deviation + 1e-4
     ours   the engine and the learner with their defaults: packed rows, rows without a gradient run forward only,
-           float32 master weights. It hashes the weights after each update and records the sampler's log-probabilities.
+           float32 master weights, and of most rows the forward pass is read from a recording of their sampling. It
+           hashes the weights after each update and records the sampler's log-probabilities.
     TRL    bfloat16 weights and AdamW, no gradient checkpointing, no logging. Rows of one pass, autocast on top and the
            way to sample are options; their defaults were the quickest here, if by a few per cent.
 
 Before that it is checked that the two compute the same: what TRL sampled in a step is given to our learner, with the
 same weights. In float32, advantages, loss and gradient norm of TRL's own step, and of the same rows with old
 log-probabilities moved away (the loss of a step on fresh samples is 0 whatever the tokens, for advantages add up to 0).
-In bfloat16, of the first step that is timed, for the record.
+Also in float32, a step of ours that reads against one that computes. In bfloat16, of the first step that is timed, for
+the record.
 """
 
 import argparse
 import math
-import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -29,7 +30,7 @@ from typing import Any
 
 from peers import ours
 from peers.client import PEERS, Peer, Side, alternate, interpreter
-from peers.workload import QUESTIONS, prompts, summary, turn
+from peers.workload import QUESTIONS, Fixed, described, prompts, turn
 from report import Claim, run
 
 GOAL = 4.0
@@ -75,28 +76,6 @@ def measure(arguments: argparse.Namespace) -> Mapping[str, Any]:
     return found
 
 
-def described(turns: Sequence[Mapping[str, Any]], *, cap: int) -> dict[str, float]:
-    """Of the steps of one side: the rollout's figures over the whole step, its seconds, and rows with advantage 0."""
-    return {
-        "seconds": round(statistics.median(one["seconds"] for one in turns), 2),
-        "rows_without_gradient": round(statistics.fmean(_flat(one) for one in turns), 3),
-        **summary(turns, cap=cap),
-    }
-
-
-def _flat(one: Mapping[str, Any]) -> float:
-    return sum(row["advantage"] == 0.0 for row in one["rows"]) / len(one["rows"])
-
-
-class Fixed:
-    """The same eight questions for every rollout. A `Task`."""
-
-    name = "benchmark"
-
-    def draw(self, count: int, *, start: int = 0, split: str = "train") -> list[Any]:
-        return prompts()[:count]
-
-
 def _config(tokens: int, *, questions: int = len(QUESTIONS)) -> Any:
     from zero2r1.rl.config import RLConfig
 
@@ -119,14 +98,17 @@ def _learner(dtype: str, *, lr: float) -> tuple[Any, Any]:
     return Learner(model, config, total_steps=1_000_000), tokenizer
 
 
-def steps(cap: int, *, is_endless: bool) -> Iterator[Any]:
+def steps(
+    cap: int, *, is_endless: bool, dtype: str = "bfloat16", questions: int = len(QUESTIONS), records: bool = True
+) -> Iterator[Any]:
     """Our updates without end, one a rollout."""
     from zero2r1.core.random import Address
     from zero2r1.models.recording import Recording
     from zero2r1.rl.grpo import Reference, grpo
 
-    learner, tokenizer = _learner("bfloat16", lr=LR)
-    recording = Recording(_config(cap).recording_gib)
+    learner, tokenizer = _learner(dtype, lr=LR)
+    config = _config(cap, questions=questions)
+    recording = Recording(config.recording_gib if records else 0.0)
     return grpo(
         policy=ours.make_engine(learner.model, tokenizer, is_endless=is_endless, recording=recording),
         recording=recording,
@@ -134,7 +116,7 @@ def steps(cap: int, *, is_endless: bool) -> Iterator[Any]:
         reference=Reference(),
         task=Fixed(),
         reward=ours.coin_reward,
-        config=_config(cap),
+        config=config,
         address_of=lambda rollout: Address(seed=0, stage="benchmark", step=rollout),
     )
 
@@ -168,7 +150,21 @@ def check_float32(python: Any, arguments: argparse.Namespace) -> dict[str, Any]:
     """A step of TRL in float32 that moves no weight, and what our learner makes of its rows."""
     questions, tokens = CHECKED["questions"], CHECKED["tokens"]
     with _trl(python, arguments, "float32", tokens=tokens, questions=questions, lr=0.0) as peer:
-        return compare(peer.ask({"do": "step"}), "float32", peer=peer)
+        found = compare(peer.ask({"do": "step"}), "float32", peer=peer)
+    return found | {"read": check_reading()}
+
+
+def check_reading() -> dict[str, float]:
+    """Our first step in float32, its rows read from the recording of their sampling, against the same one computed."""
+    sizes = {"dtype": "float32", "questions": CHECKED["questions"]}
+    read, computed = (
+        next(steps(CHECKED["tokens"], is_endless=True, records=records, **sizes)).metrics for records in (True, False)
+    )
+    return {
+        "replayed": read["replay/frac"],
+        "loss_apart": abs(read["loss"] - computed["loss"]),
+        "grad_norm_apart": abs(read["grad_norm"] / computed["grad_norm"] - 1.0),
+    }
 
 
 def compare(theirs: Mapping[str, Any], dtype: str, *, peer: Peer | None = None) -> dict[str, Any]:
@@ -261,10 +257,13 @@ def _apart(mine: Mapping[str, float], theirs: Mapping[str, Any]) -> dict[str, fl
 
 
 def is_same(found: Mapping[str, Any]) -> bool:
-    """Advantages, loss and gradient norm agree in float32, on TRL's own step and on the moved rows."""
-    moved = found["moved"]
+    """Advantages, loss and gradient norm agree in float32, on TRL's own step, on the moved rows, and where rows are
+    read."""
+    moved, read = found["moved"], found["read"]
     return (
-        found["advantages_apart"] <= SAME
+        read["loss_apart"] <= SAME
+        and read["grad_norm_apart"] <= SAME
+        and found["advantages_apart"] <= SAME
         and found["loss_apart"] <= SAME
         and found["grad_norm_apart"] <= SAME
         and moved["loss_apart"] <= SAME * abs(moved["loss_trl"])

@@ -68,12 +68,13 @@ def test_old_log_probabilities_are_moved_so_that_ratios_leave_the_clip_both_ways
 
 def test_the_same_loss_means_every_distance_is_small(modules):
     near = {"loss_apart": 1e-6, "grad_norm_apart": 1e-6}
-    found = {"advantages_apart": 1e-8, **near, "moved": {**near, "loss_trl": 0.5}}
+    found = {"advantages_apart": 1e-8, **near, "moved": {**near, "loss_trl": 0.5}, "read": near}
     is_same = modules["grpo_step"].is_same
     assert is_same(found)
     for name in ("advantages_apart", "loss_apart", "grad_norm_apart"):
         assert not is_same({**found, name: 2e-4})
-    assert not is_same({**found, "moved": {**found["moved"], "grad_norm_apart": 2e-4}})
+    for name in ("moved", "read"):
+        assert not is_same({**found, name: {**found[name], "grad_norm_apart": 2e-4}})
     # 1e-6 of a loss of 0.001 is a relative distance of 1e-3.
     assert not is_same({**found, "moved": {**found["moved"], "loss_trl": 0.001}})
 

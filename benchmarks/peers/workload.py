@@ -37,6 +37,15 @@ def prompts() -> list[Any]:
     ]
 
 
+class Fixed:
+    """The same questions for every rollout, the first ones where fewer are asked for. A `Task`."""
+
+    name = "benchmark"
+
+    def draw(self, count: int, *, start: int = 0, split: str = "train") -> list[Any]:
+        return prompts()[:count]
+
+
 def coin(text: str) -> float:
     """The reward: 1.0 for an even number of characters, else 0.0.
 
@@ -61,4 +70,14 @@ def summary(turns: Sequence[Mapping[str, Any]], *, cap: int) -> dict[str, float]
         "fastest": round(max(speeds), 1),
         "mean_length": round(statistics.fmean(lengths), 1),
         "share_at_cap": round(sum(length >= cap for length in lengths) / len(lengths), 3),
+    }
+
+
+def described(turns: Sequence[Mapping[str, Any]], *, cap: int) -> dict[str, float]:
+    """Of the steps of one side: the rollout's figures over the whole step, its seconds, and rows with advantage 0."""
+    flat = [statistics.fmean(row["advantage"] == 0.0 for row in one["rows"]) for one in turns]
+    return {
+        "seconds": round(statistics.median(one["seconds"] for one in turns), 2),
+        "rows_without_gradient": round(statistics.fmean(flat), 3),
+        **summary(turns, cap=cap),
     }
