@@ -16,7 +16,6 @@ from zero2r1.learner.config import LearnerConfig, LoraConfig
 from zero2r1.learner.learner import Learner
 from zero2r1.learner.replaying import COMPUTED_FRAC, spared
 from zero2r1.models import logprobs
-from zero2r1.models.kernels.build import NoKernelsError
 from zero2r1.models.kernels.ops import local_kernels
 from zero2r1.models.recording import Layout, Recording
 from zero2r1.models.tiny import TinyConfig, make_tiny
@@ -44,12 +43,7 @@ MAKERS = {"llama": llama, "qwen": qwen}
 LOSS = PolicyLoss(kl_coef=0.0)
 
 
-@pytest.fixture(autouse=True)
-def _kernels():
-    try:
-        local_kernels()
-    except NoKernelsError as problem:
-        pytest.skip(str(problem))
+pytestmark = pytest.mark.usefixtures("kernels")
 
 
 def has_bfloat16_products():

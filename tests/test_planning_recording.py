@@ -42,15 +42,9 @@ def test_bytes_of_a_token_by_hand() -> None:
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_bytes_of_a_token_are_those_of_the_network_s_layout(config: str) -> None:
+def test_bytes_of_a_token_are_those_of_the_network_s_layout(config: str, kernels: Any) -> None:
     from zero2r1.models.fused import FusedNetwork, refusal
-    from zero2r1.models.kernels.build import NoKernelsError
-    from zero2r1.models.kernels.ops import local_kernels
 
-    try:
-        kernels = local_kernels()
-    except NoKernelsError as problem:
-        pytest.skip(str(problem))
     model = build(CONFIGS[config], device="cpu")
     assert refusal(model) is None
     layout = FusedNetwork(model, kernels).layout

@@ -99,10 +99,11 @@ class Learner:
                 run(members, batch.temperature, loss, totals, None)
             for members in self._passes([row for row in some if id(row) in chosen]):
                 run(members, batch.temperature, loss, totals, recording)
-        if recording is not None:
-            totals.add_share("replayed", [int(row.loss_mask.sum()) for row in rows if id(row) in chosen])
         norm = self.optimizer.grad_norm()
         figures = totals.figures() | {"grad_norm": float(norm), "lr": lr}
+        if recording is not None:
+            read = sum(int(row.loss_mask.sum()) for row in rows if id(row) in chosen)
+            figures["replayed"] = read / max(1.0, figures["tokens"])
         is_finite = math.isfinite(figures["loss"]) and math.isfinite(figures["grad_norm"])
         figures["nonfinite"] = 0.0 if is_finite else 1.0
         if is_finite and rows:

@@ -3,7 +3,7 @@
 What it does not do: decide what is summed (the loss does).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -17,7 +17,6 @@ class Totals:
         self._sums: dict[str, list[Tensor]] = {}
         self._peaks: dict[str, list[Tensor]] = {}
         self._counts: dict[str, int] = {}
-        self._shares: dict[str, int] = {}
 
     def add(self, value: Tensor, metrics: Mapping[str, Tensor]) -> None:
         self._loss.append(value.detach().double())
@@ -26,15 +25,10 @@ class Totals:
             self._peaks.setdefault(name, []).append(numbers.max())
             self._counts[name] = self._counts.get(name, 0) + len(numbers)
 
-    def add_share(self, name: str, tokens: Sequence[int]) -> None:
-        """So many of the tokens under the loss were of this kind."""
-        self._shares[name] = self._shares.get(name, 0) + sum(tokens)
-
     def figures(self) -> dict[str, float]:
-        """`loss`, `tokens`, `<metric>/mean`, `<metric>/max`, and each share."""
+        """`loss`, `tokens`, `<metric>/mean`, `<metric>/max`."""
         loss = float(torch.stack(self._loss).sum()) if self._loss else 0.0
         figures = {"loss": loss, "tokens": float(max(self._counts.values(), default=0))}
-        figures |= {name: count / max(1.0, figures["tokens"]) for name, count in self._shares.items()}
         for name, sums in self._sums.items():
             figures[f"{name}/mean"] = float(torch.stack(sums).sum()) / self._counts[name]
             figures[f"{name}/max"] = float(torch.stack(self._peaks[name]).max())

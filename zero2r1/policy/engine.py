@@ -35,6 +35,7 @@ from zero2r1.policy.decoding import Decoding, Spoken
 from zero2r1.policy.lineage import completion_of, encode, end_tokens, jobs_of, refuse_renamed, text_of
 from zero2r1.policy.network import Network, find_kernels, fused_network_of, network_of
 from zero2r1.policy.pages import PAGE
+from zero2r1.policy.recorder import begin
 from zero2r1.policy.session import Session, Stats, refuse_too_long
 
 
@@ -198,11 +199,10 @@ class Engine(Policy):
 
     def _ready_recording(self, network: Network, tokens: int, temperature: float) -> Recording | None:
         """The recording, when it takes so many tokens of this network."""
-        recording, fused, kernels = self._recording, network.recordable, network.kernels
-        if recording is None or fused is None or fused.layout is None or kernels is None:
+        recording = self._recording
+        if recording is None or not begin(recording, self._model, network, tokens=tokens, temperature=temperature):
             return None
-        has_room = recording.begin(self._model, fused.layout, kernels, tokens=tokens, temperature=temperature)
-        return recording if has_room else None
+        return recording
 
     @property
     def eos_ids(self) -> frozenset[int]:

@@ -11,13 +11,22 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Float32, Int, Int64
-from torch import Tensor
+from torch import Tensor, nn
 
 from zero2r1.models.attention import AttentionContext
 from zero2r1.models.fused import FusedNetwork
 from zero2r1.models.kernels.head import HeadKernels
 from zero2r1.models.recording import Recording
 from zero2r1.policy.cache import PagedCache, PrefillContext, StepContext
+from zero2r1.policy.network import Network
+
+
+def begin(recording: Recording, model: nn.Module, network: Network, *, tokens: int, temperature: float) -> bool:
+    """Whether the recording takes so many tokens of this network, which has the model's weights."""
+    fused, kernels = network.recordable, network.kernels
+    if fused is None or fused.layout is None or kernels is None:
+        return False
+    return recording.begin(model, fused.layout, kernels, tokens=tokens, temperature=temperature)
 
 
 class Recorder:

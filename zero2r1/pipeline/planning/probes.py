@@ -155,12 +155,17 @@ def _spoken(
     from zero2r1.models.recording import Recording
     from zero2r1.policy.base import Sampling
     from zero2r1.policy.decoding import Decoding
+    from zero2r1.policy.recorder import begin
     from zero2r1.policy.scheduler import Job
 
     prompts = min(prompts, live)
     texts = [[(index + group) % network.vocab_size for index in range(max(2, width))] for group in range(prompts)]
     jobs = [Job(group=sample * prompts // live, sample=sample, key=sample) for sample in range(live)]
     recording, tokens = Recording(MOST_RECORDED_GIB), live * sizes.steps + sum(map(len, texts))
+
+    def is_recorded() -> bool:
+        return model is not None and begin(recording, model, network, tokens=tokens, temperature=1.0)
+
     runs: list[tuple[float, float]] = []
     spent = 0.0
     while len(runs) < 4 or (spent < READ_SECONDS and len(runs) < MOST_READINGS):
@@ -169,7 +174,7 @@ def _spoken(
             decoding = Decoding(
                 network, texts, jobs, sampling=Sampling(max_new_tokens=sizes.steps), eos_ids=(), decode=str,
                 num_slots=live, prefill_tokens=prefill_tokens,
-                recording=recording if model is not None and _begin(recording, model, network, tokens) else None,
+                recording=recording if is_recorded() else None,
             )  # fmt: skip
             decoding.run(lambda spoken: None)
         seconds, stats = time.perf_counter() - began, decoding.stats
@@ -184,11 +189,12 @@ def _record(recording: "Recording", model: Any, network: "Network", sequences: S
     import torch
 
     from zero2r1.models.attention import PackedContext
+    from zero2r1.policy.recorder import begin
 
     fused, kernels = network.recordable, network.kernels
     lengths = [len(one) - 1 for one in sequences]
     with recording.open(), torch.inference_mode():
-        if not _begin(recording, model, network, sum(lengths)):
+        if not begin(recording, model, network, tokens=sum(lengths), temperature=1.0):
             return
         assert fused is not None and kernels is not None  # noqa: PT018
         positions = torch.cat([torch.arange(length) for length in lengths])
@@ -199,13 +205,6 @@ def _record(recording: "Recording", model: Any, network: "Network", sequences: S
         recording.choose(fused.logits(hidden), torch.cat([one[1:] for one in sequences]), kernels.head, temperature=1.0)
         for one, rows in zip(sequences, torch.arange(sum(lengths)).split(lengths), strict=True):
             recording.name(one.tolist(), rows)
-
-
-def _begin(recording: "Recording", model: Any, network: "Network", tokens: int) -> bool:
-    fused, kernels = network.recordable, network.kernels
-    if fused is None or fused.layout is None or kernels is None:
-        return False
-    return recording.begin(model, fused.layout, kernels, tokens=tokens, temperature=1.0)
 
 
 def timed(call: Callable[[], object], *, repeats: int) -> float:
