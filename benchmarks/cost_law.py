@@ -4,11 +4,15 @@ SmolLM2-135M-Instruct in bfloat16 under the built-in engine, one session for eac
 
     prefill   everything before the first decoding step (reading, sharing pages, admission), for a group of 16 samples
               of one prompt over that of a single sample of it
-    decoding  a step with a few sequences (prompts of their own, so that nothing is shared) at contexts of 1k to 8k
-              tokens. The seconds that its attention takes beyond those at a short context, where nearly all of it is
-              what a call costs, over the tokens looked at, the layers and the heads, should be one number:
+    decoding  a step at contexts of 1k to 8k tokens (prompts of their own, so that nothing is shared). The seconds that
+              its attention takes beyond those of as many sequences at a short context, where nearly all of it is what
+              a call costs, over the tokens looked at, the layers and the heads, should be one number:
 
                   cost(c) = (attention(c) - attention(c0)) / (sequences * (c - c0) * layers * query heads)
+
+Each context has as many sequences as make the same number of cached tokens: 31 of 1k, 4 of 8k. So the steps walk
+through equally much memory, and what is compared is the length of the context: with 4 sequences everywhere the same
+attention differs by a fifth, up and down, with the memory it is spread over (docs/log.md).
 
 Attention is timed by itself (writing new keys and values, and attending): as the difference of two whole steps it
 drowned in the drift of the matrix products, which are most of a step. Whole steps are reported beside it.
@@ -39,33 +43,44 @@ def measure(arguments: argparse.Namespace) -> Mapping[str, Any]:
     model, tokenizer = ours.load("bfloat16")
     text = tokenizer.encode("The keeper of the lighthouse wrote down the weather of the day, and then he slept. ")
     contexts = [context for context in CONTEXTS if context <= arguments.longest]
-    needed = max(arguments.sequences * (max(contexts) + 512), arguments.prompt + GROUP * 64)
+    sequences = {context: max(1, arguments.tokens // context) for context in contexts}
+    needed = max(*(count * (context + 512) for context, count in sequences.items()), arguments.prompt + GROUP * 64)
     engine = ours.make_engine(model, tokenizer, is_endless=True, max_tokens_in_cache=needed)
     found = prefill(engine, _tokens(text, arguments.prompt), arguments)
     rounds = [
-        {context: step_s(engine, text, context, arguments) for context in (SHORT, *contexts)}
+        {
+            (context, own): step_s(engine, text, context, sequences[own], arguments)
+            for own in contexts
+            for context in (SHORT, own)
+        }
         for _ in range(arguments.rounds)
     ]
-    steps, attention = (
-        {context: statistics.median(one[context][which] for one in rounds) for context in rounds[0]} for which in (0, 1)
+    steps, attention, seen = (
+        {place: statistics.median(one[place][which] for one in rounds) for place in rounds[0]} for which in (0, 1, 2)
     )
     config = model.config
     heads = config.num_hidden_layers * config.num_attention_heads
     costs = {
         context: cost(
-            attention[context], attention[SHORT], sequences=arguments.sequences, tokens=context - SHORT, heads=heads
+            attention[context, context],
+            attention[SHORT, context],
+            sequences=sequences[context],
+            tokens=seen[context, context] - seen[SHORT, context],
+            heads=heads,
         )
         for context in contexts
     }
     return found | {
-        "step_ms": {str(context): round(1e3 * seconds, 2) for context, seconds in steps.items()},
-        "attention_ms": {str(context): round(1e3 * seconds, 2) for context, seconds in attention.items()},
+        "sequences": {str(context): count for context, count in sequences.items()},
+        "step_ms": {str(context): round(1e3 * steps[context, context], 2) for context in contexts},
+        "attention_ms": {str(context): round(1e3 * attention[context, context], 2) for context in contexts},
+        "short_attention_ms": {str(context): round(1e3 * attention[SHORT, context], 2) for context in contexts},
         "ns_per_token_and_head": {str(context): round(1e9 * value, 3) for context, value in costs.items()},
         "spread": round(spread(list(costs.values())), 3),
     }
 
 
-def cost(attention: float, short: float, *, sequences: int, tokens: int, heads: int) -> float:
+def cost(attention: float, short: float, *, sequences: int, tokens: float, heads: int) -> float:
     """Seconds of attention for one more cached token of one sequence in one head: the formula above.
 
     attention, short: seconds of a step at c and at c0; tokens: c - c0; heads: layers * query heads.
@@ -104,28 +119,30 @@ def prefill(engine: Any, prompt: tuple[int, ...], arguments: argparse.Namespace)
     }
 
 
-def step_s(engine: Any, text: Sequence[int], context: int, arguments: argparse.Namespace) -> tuple[float, float]:
-    """Median seconds of a decoding step with all sequences running, the first of them after `context` tokens, and of
-    the attention in it."""
+def step_s(
+    engine: Any, text: Sequence[int], context: int, sequences: int, arguments: argparse.Namespace
+) -> tuple[float, float, float]:
+    """Median seconds of a decoding step with all sequences running after `context` tokens, of the attention in it, and
+    the tokens a sequence looks at on average: the first ones go on while the last ones are read."""
     from zero2r1.policy.config import PREFILL_TOKENS
 
     session = engine.open()
-    # Long prompts are read piece by piece between steps: the first sequence goes on while the last one is read.
-    tokens = arguments.steps + 1 + arguments.sequences * -(-context // PREFILL_TOKENS)
-    for number in range(arguments.sequences):
+    tokens = arguments.steps + 1 + -(-sequences * context // PREFILL_TOKENS)
+    for number in range(sequences):
         # Prompts differ in their first token, so no two share a page.
         _add(session, (number + 100, *_tokens(text, context - 1)), samples=1, tokens=tokens, number=number)
-    seconds, attention = [], []
+    seconds, attention, seen = [], [], []
     with timed_attention() as spent:
         while not session.is_idle:
             before, spent[0] = session.stats, 0.0
             session.step()
             after = session.stats
-            if after.sampled_tokens - before.sampled_tokens == arguments.sequences:
+            if after.sampled_tokens - before.sampled_tokens == sequences:
                 seconds.append(after.decode_s - before.decode_s)
                 attention.append(spent[0])
+                seen.append(context + before.sampled_tokens / sequences)
     # In the first of them memory is touched for the first time.
-    return statistics.median(seconds[1:]), statistics.median(attention[1:])
+    return statistics.median(seconds[1:]), statistics.median(attention[1:]), statistics.median(seen[1:])
 
 
 @contextmanager
@@ -172,7 +189,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompt", type=int, default=1024, help="tokens of the group's prompt")
     parser.add_argument("--rounds", type=int, default=2, help="rounds over all contexts")
     parser.add_argument("--steps", type=int, default=24, help="decoding steps at each context")
-    parser.add_argument("--sequences", type=int, default=4, help="sequences decoded together")
+    parser.add_argument("--tokens", type=int, default=32_000, help="cached tokens of all sequences, at each context")
     parser.add_argument("--longest", type=int, default=CONTEXTS[-1], help="longest context, at least 1024")
 
 

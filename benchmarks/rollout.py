@@ -162,28 +162,13 @@ def against_the_products(model: Any, tokenizer: Any, arguments: argparse.Namespa
 
 
 def gap(model: Any, tokenizer: Any, arguments: argparse.Namespace) -> dict[str, float]:
-    """|log-probability of the sampler - that of the learner| over the tokens of one rollout, mean and max, in nats."""
-    import torch
-
-    from zero2r1.learner.base import Batch, Row
+    """`ours.gap` of one rollout."""
     from zero2r1.learner.config import LearnerConfig
     from zero2r1.learner.learner import Learner
 
     groups = _completions(ours.make_engine(model, tokenizer), arguments, step=0, tokens=arguments.tokens)
-    said = [completion for group in groups for completion in group]
-    rows = []
-    for one in said:
-        token_ids = torch.tensor((*one.prompt_token_ids, *one.token_ids))
-        is_response = torch.arange(len(token_ids)) >= len(one.prompt_token_ids)
-        rows.append(Row(token_ids=token_ids, loss_mask=is_response, weights=torch.zeros(len(token_ids))))
     learner = Learner(model, LearnerConfig(compute_dtype="bfloat16"), total_steps=1)
-    again = learner.logprobs(Batch(rows=tuple(rows)))
-    apart = [
-        (values[row.loss_mask] - torch.tensor(one.logprobs)).abs()
-        for values, row, one in zip(again, rows, said, strict=True)
-    ]
-    both = torch.cat(apart)
-    return {"gap_mean": round(float(both.mean()), 6), "gap_max": round(float(both.max()), 4)}
+    return ours.gap(learner, [completion for group in groups for completion in group])
 
 
 def meets(found: Mapping[str, Any]) -> bool:

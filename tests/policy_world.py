@@ -79,12 +79,12 @@ def plain_logprobs(model: PreTrainedModel, completion: Completion, *, temperatur
     if model.dtype == torch.float32:
         reference.double()
     reference.set_attn_implementation("eager")
-    ids = torch.tensor([completion.prompt_token_ids + completion.token_ids])
+    ids = torch.tensor([completion.prompt_token_ids + completion.token_ids], device=model.device)
     with torch.no_grad():
         logits = reference(input_ids=ids).logits[0].double()
     first = len(completion.prompt_token_ids)
     logprobs = (logits[first - 1 : -1] / temperature).log_softmax(-1)
-    return logprobs.gather(-1, ids[0, first:, None])[:, 0]
+    return logprobs.gather(-1, ids[0, first:, None])[:, 0].cpu()
 
 
 def gap(model: PreTrainedModel, completions: Sequence[Completion], *, temperature: float = 1.0) -> float:

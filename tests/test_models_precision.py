@@ -10,7 +10,7 @@ from zero2r1 import recipes
 from zero2r1.core.run import RunFolder
 from zero2r1.learner.config import LearnerConfig
 from zero2r1.learner.learner import Learner
-from zero2r1.models.precision import cpu_has_bfloat16, fast_dtype, settled
+from zero2r1.models.precision import cpu_has_bfloat16, deterministic, fast_dtype, settled
 from zero2r1.pipeline.graph import stage_keys
 from zero2r1.pipeline.run import _describe
 
@@ -99,3 +99,15 @@ def test_a_run_that_is_resumed_keeps_the_data_type_it_began_with(tmp_path: Path,
     processor(amx=False)
     assert "compute_dtype: auto" not in folder.config.read_text(encoding="utf-8")
     assert stage_keys(recipes.load(str(folder.config))) == stage_keys(begun)
+
+
+@pytest.mark.parametrize("warn_only", [False, True])
+def test_a_fixed_order_ends_with_its_block(warn_only):
+    settings = torch.utils.deterministic
+    before = settings.fill_uninitialized_memory
+    with deterministic(warn_only=warn_only):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.is_deterministic_algorithms_warn_only_enabled() == warn_only
+        assert not settings.fill_uninitialized_memory
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert settings.fill_uninitialized_memory == before

@@ -11,6 +11,7 @@ reports that. Linux only: processor time of other processes is read from /proc.
 """
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -161,13 +162,19 @@ class Rounds:
     """By side: processor seconds outside its turns, over the seconds of the others' turns. 0: it was idle."""
 
 
-def alternate(sides: Mapping[str, Side], *, pairs: int) -> Rounds:
-    """Each side warms up with one turn that is not counted, then all take `pairs` turns, in an order that reverses."""
+def alternate(sides: Mapping[str, Side], *, pairs: int, limit_s: float = math.inf) -> Rounds:
+    """Each side warms up with one turn that is not counted, then all take `pairs` turns, in an order that reverses.
+
+    After `limit_s` seconds no further turns begin, but all take at least one.
+    """
     rounds = Rounds(turns={name: [] for name in sides})
+    started = time.perf_counter()
     for side in sides.values():
         side.turn(-1)
     idle_cpu, idle_s = dict.fromkeys(sides, 0.0), dict.fromkeys(sides, 0.0)
     for i in range(pairs):
+        if i and time.perf_counter() - started > limit_s:
+            break
         names = list(sides) if i % 2 == 0 else list(reversed(sides))
         for name in names:
             others = [other for other in sides if other != name]

@@ -1,8 +1,10 @@
 """Our side: the models, the engine, and the reward that all steps of the benchmarks are given."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from peers.workload import coin
+from peers import shapes
+from peers.workload import QUESTIONS, coin
 
 MODEL = "smollm2-135m"
 
@@ -19,6 +21,26 @@ def load(dtype: str) -> tuple[Any, Any]:
     from zero2r1.models.load import load_model, load_tokenizer
 
     return load_model(folder(), dtype=dtype), load_tokenizer(folder())
+
+
+def on_device(name: str, device: str) -> tuple[Any, Any]:
+    """That model, or one of `shapes`, in bfloat16 on a device, and a tokenizer: of a shape, one to read prompts."""
+    from zero2r1.models.attention import register_attention
+    from zero2r1.models.fetch import is_fetched
+    from zero2r1.models.load import load_tokenizer, set_template
+    from zero2r1.models.tokenizer import make_tokenizer
+
+    if name == MODEL:
+        model, tokenizer = load("bfloat16")
+        return model.to(device), tokenizer
+    model = shapes.make(name, attention=register_attention(), device=device)
+    if is_fetched(MODEL):
+        tokenizer = load_tokenizer(MODEL)
+        if len(tokenizer) <= model.config.vocab_size:
+            return model, tokenizer
+    tokenizer = make_tokenizer(QUESTIONS, vocab_size=320)
+    set_template(tokenizer, "plain")
+    return model, tokenizer
 
 
 def load_tiny() -> tuple[Any, Any, Any]:
@@ -46,6 +68,26 @@ def make_engine(model: Any, tokenizer: Any, *, is_endless: bool = False, **optio
         eos_ids = frozenset()
 
     return (Endless if is_endless else Engine)(model, tokenizer, **options)
+
+
+def gap(learner: Any, said: Sequence[Any]) -> dict[str, float]:
+    """|log-probability of the sampler - that of the learner| over the tokens of completions, mean and max, in nats."""
+    import torch
+
+    from zero2r1.learner.base import Batch, Row
+
+    rows = []
+    for one in said:
+        token_ids = torch.tensor((*one.prompt_token_ids, *one.token_ids))
+        is_response = torch.arange(len(token_ids)) >= len(one.prompt_token_ids)
+        rows.append(Row(token_ids=token_ids, loss_mask=is_response, weights=torch.zeros(len(token_ids))))
+    again = learner.logprobs(Batch(rows=tuple(rows)))
+    apart = [
+        (values[row.loss_mask] - torch.tensor(one.logprobs)).abs()
+        for values, row, one in zip(again, rows, said, strict=True)
+    ]
+    both = torch.cat(apart)
+    return {"gap_mean": round(float(both.mean()), 6), "gap_max": round(float(both.max()), 4)}
 
 
 def coin_reward(prompt: Any, completion: Any) -> Any:

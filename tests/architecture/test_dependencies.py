@@ -12,8 +12,8 @@ from source_tree import ROOT, python_files, tree
 MODULE_OF = {"pyyaml": "yaml", "types-pyyaml": "yaml"}
 """Distributions whose module has another name than theirs."""
 
-PARTS_OF = {"pydantic_core": "pydantic", "markupsafe": "jinja2", "sympy": "math_verify"}
-"""Modules that are a declared dependency's own, in its public interface."""
+PARTS_OF = {"pydantic_core": "pydantic", "markupsafe": "jinja2", "sympy": "math_verify", "triton": "torch"}
+"""Modules that are a declared dependency's own, in its public interface; or that come with its builds for CUDA."""
 
 
 def project() -> dict:

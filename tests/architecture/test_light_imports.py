@@ -8,6 +8,8 @@ import time
 import pytest
 from source_tree import PACKAGE, ROOT, python_files
 
+from zero2r1.models.device import has_driver
+
 HEAVY = ("torch", "transformers", "math_verify", "sympy", "datasets")
 LIGHT_ROOMS = ("core", "tasks", "rewards", "report", "cli")
 REPORT = "import json, sys; print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
@@ -50,8 +52,13 @@ def test_help_answers_at_once():
     assert min(seconds) < 1.5
 
 
-def test_reading_a_recipe_loads_no_torch():
-    loaded = modules_after("from zero2r1 import recipes\nfor name in recipes.names(): recipes.load(name)")
+@pytest.mark.parametrize(
+    "device", ["cpu", pytest.param("auto", marks=pytest.mark.skipif(has_driver(), reason="a GPU"))]
+)
+def test_reading_a_recipe_loads_no_torch(device):
+    """But where there is the driver of a GPU: whether torch can use it, only torch knows."""
+    code = f"from zero2r1 import recipes\nfor name in recipes.names(): recipes.load(name, ['device={device}'])"
+    loaded = modules_after(code)
     assert loaded.isdisjoint({"torch", "transformers"})
 
 
@@ -60,9 +67,12 @@ def test_importing_the_package_does_not_touch_the_global_random_state():
     code = (
         "import numpy, torch\n"
         "before = numpy.random.get_state()[1].tolist(), torch.get_rng_state().tolist()\n"
-        "import importlib, pkgutil, zero2r1\n"
+        "import importlib, importlib.util, pkgutil, zero2r1\n"
+        "has_triton = importlib.util.find_spec('triton') is not None\n"
         "for found in pkgutil.walk_packages(zero2r1.__path__, 'zero2r1.'):\n"
-        "    if not found.name.endswith('__main__'): importlib.import_module(found.name)\n"
+        "    is_triton = found.name.startswith('zero2r1.models.gpu.') and not found.name.endswith('.ops')\n"
+        "    if found.name.endswith('__main__') or (is_triton and not has_triton): continue\n"
+        "    importlib.import_module(found.name)\n"
         "after = numpy.random.get_state()[1].tolist(), torch.get_rng_state().tolist()\n"
         "assert before == after\n"
         "assert torch.is_grad_enabled() and torch.get_default_dtype() == torch.float32\n"

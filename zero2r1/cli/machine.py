@@ -1,4 +1,4 @@
-"""What this machine has, read without importing anything heavy."""
+"""What this machine has. Nothing heavy is imported, but for torch where there is the driver of a GPU to ask about."""
 
 import os
 import platform
@@ -24,7 +24,7 @@ def facts() -> dict[str, str]:
     found |= {name: version_of(name) for name in NEEDED}
     found["cores"] = str(num_cores())
     found["memory"] = f"{memory_gib():.1f} GiB"
-    found["gpu"] = "yes (nvidia-smi is here)" if shutil.which("nvidia-smi") else "none (not needed)"
+    found["gpu"] = gpu()
     found["free disk"] = f"{free_gib(Path.cwd()):.1f} GiB"
     found["threads"] = f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')}"
     found["extras"] = "  ".join(
@@ -61,6 +61,15 @@ def version_of(distribution: str) -> str:
 def numbers(version: str) -> tuple[int, ...]:
     """`2.13.0+cpu` as (2, 13, 0): enough to compare releases."""
     return tuple(int(part) for part in version.split("+")[0].split(".") if part.isdigit())
+
+
+def gpu() -> str:
+    """The GPUs that torch can compute on, and whether kernels for them can be compiled."""
+    if version_of("torch") == "missing":
+        return "no torch"
+    from zero2r1.models.device import gpu_facts
+
+    return gpu_facts()
 
 
 def sandbox() -> str:

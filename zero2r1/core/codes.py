@@ -32,6 +32,8 @@ CODES: Mapping[str, str] = MappingProxyType(
         "distribution that was sampled: top_p below 1 and top_k above 0 change it.",
         "Z115": "override without effect\nThe override sets a default that every stage overrides itself, so nothing "
         "would change. Name the stage: `stages.<name>.<key>=value`.",
+        "Z116": "no GPU to compute on\n`device: cuda` needs an NVIDIA driver and a torch that was built for CUDA; "
+        "`zero2r1 doctor` says what is here. `device: cpu` computes on the processor, `auto` on a GPU if there is one.",
         "Z130": "data file not found\nThe path does not exist or is a directory.",
         "Z131": "dataset column missing\nThe file has no column of the expected name. Map it with "
         "`data.columns.<expected>=<yours>`.",

@@ -32,6 +32,7 @@ from transformers import PreTrainedTokenizerBase
 from zero2r1.core.atomic import commit_directory, remove_directory, verify_directory
 from zero2r1.core.errors import RunError
 from zero2r1.learner.learner import Learner, trained_parameters
+from zero2r1.models.device import gpu_name
 from zero2r1.models.load import load_model, save_model
 from zero2r1.models.lora import load_adapter, save_adapter
 
@@ -164,9 +165,8 @@ def _load(checkpoint: Path, learner: Learner, tell: Report) -> Loaded:
     if changed:
         tell("machine_changed", code="Z321", checkpoint=checkpoint.name, changed=changed)
     frozen = checkpoint / "reference.safetensors"
-    reference = None
-    if frozen.exists():
-        reference = {name: value.to(learner.model.device) for name, value in load_file(frozen).items()}
+    kept = load_file(frozen) if frozen.exists() else None
+    reference = kept and {name: value.to(learner.model.device) for name, value in kept.items()}
     return Loaded(step=content["step"], state=content["state"], reference=reference)
 
 
@@ -215,7 +215,7 @@ def _machine(learner: Learner) -> dict[str, Any]:
     return {
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
-        "device": learner.model.device.type,
+        "device": gpu_name() if learner.model.device.type == "cuda" else learner.model.device.type,
         "dtype": _dtype(learner),
     }
 

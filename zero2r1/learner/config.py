@@ -65,7 +65,7 @@ class LearnerConfig(Strict):
     its own. Ours: as fast as larger passes on a CPU and small enough for 135 M parameters; a GPU wants more."""
     compute_dtype: Literal["float32", "bfloat16", "auto"] = "float32"
     """Numbers the network computes with (and the sampler, which shares it). bfloat16 keeps float32 master weights in
-    the optimizer. auto: bfloat16 where the processor computes with it, else float32; settled when the recipe is read,
+    the optimizer. auto: bfloat16 where the device computes with it, else float32; settled when the recipe is read,
     so the run folder names the one it got. Ours: float32, with which sampler and learner agree to 1e-5."""
     offload: Literal["none", "cpu"] = "none"
     """cpu: master weights and AdamW's moments live in host memory and the update is made there, so that a GPU holds

@@ -19,7 +19,7 @@ What it does not do: no randomness (the network runs without dropout), no loggin
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from jaxtyping import Float
@@ -41,10 +41,11 @@ from zero2r1.models.head import Head, head_of
 from zero2r1.models.layers import quicken_here
 from zero2r1.models.logprobs import token_logprobs
 from zero2r1.models.packing import families_of, pack, plan
-from zero2r1.models.precision import settled
+from zero2r1.models.precision import deterministic, settled
 from zero2r1.models.recording import Recording
 from zero2r1.models.replay import is_replayable, replaying
 from zero2r1.models.save import weights_hash
+from zero2r1.models.sending import sent
 
 
 class Learner:
@@ -160,7 +161,8 @@ class Learner:
         """Forward and backward of one micro-batch."""
         recompute = self.config.activation_checkpointing
         logprobs, entropy = self._forward(rows, temperature, recompute=recompute, recording=recording)
-        value, metrics = loss(logprobs, entropy, self._tokens(rows, is_replayed=recording is not None))
+        tokens = self._tokens(rows, is_replayed=recording is not None)
+        value, metrics = self._value(loss, logprobs, entropy, tokens)
         value.backward()
         self.optimizer.collect()
         totals.add(value, metrics)
@@ -171,7 +173,13 @@ class Learner:
         """Forward only."""
         with torch.no_grad():
             logprobs, entropy = self._forward(rows, temperature, recording=recording)
-            totals.add(*loss(logprobs, entropy, self._tokens(rows, is_replayed=recording is not None)))
+            tokens = self._tokens(rows, is_replayed=recording is not None)
+            totals.add(*self._value(loss, logprobs, entropy, tokens))
+
+    def _value(self, loss: Loss, logprobs: Tensor, entropy: Tensor, tokens: Tokens) -> tuple[Tensor, dict[str, Tensor]]:
+        """What the loss gives. On a GPU its sums over a row's tokens would be in any order."""
+        with deterministic(warn_only=True) if self.model.device.type == "cuda" else nullcontext():
+            return loss(logprobs, entropy, tokens)
 
     def _forward(
         self,
@@ -188,28 +196,29 @@ class Learner:
         device = self.model.device
         packed = pack([row.token_ids[:-1] for row in rows], **_shared(rows))
         context = PackedContext(packed.lengths, places=packed.places, device=device, kernels=self._attention_kernels)
-        positions = packed.position_ids.to(device)
+        positions = sent(packed.position_ids, device)
         read = None if recording is None else recording.reader(where(rows, packed, recording))
         with replaying(self.model, read):
-            hidden = hidden_states(self.model, packed.token_ids.to(device), positions, context, recompute=recompute)
+            hidden = hidden_states(self.model, sent(packed.token_ids, device), positions, context, recompute=recompute)
         # Only the tokens before those under the loss get logits, and prompts never do.
         before = [place[row.loss_mask[1:]] for row, place in zip(rows, packed.places, strict=True)]
         targets = torch.cat([row.token_ids[row.loss_mask] for row in rows])
         states = Gather(torch.cat(before), len(hidden), device)(hidden)
         known = None if recording is None else choices(rows, recording, temperature=temperature)
-        return token_logprobs(self.head, states, targets.to(device), temperature=temperature, known=known)
+        return token_logprobs(self.head, states, sent(targets, device), temperature=temperature, known=known)
 
     def _tokens(self, rows: Sequence[Row], *, is_replayed: bool) -> Tokens:
         """The tokens under the loss, with what the loss reads of them."""
         device, under_loss = self.model.device, _under_loss(rows)
         owner = torch.repeat_interleave(torch.arange(len(rows)), torch.tensor([len(row.token_ids) for row in rows]))
         return Tokens(
-            weights=torch.cat([row.weights for row in rows])[under_loss].to(device),
-            segment=owner[under_loss].to(device),
+            weights=sent(torch.cat([row.weights for row in rows])[under_loss], device),
+            segment=sent(owner[under_loss], device),
             num_segments=len(rows),
             is_replayed=is_replayed,
             streams={
-                name: torch.cat([row.streams[name] for row in rows])[under_loss].to(device) for name in rows[0].streams
+                name: sent(torch.cat([row.streams[name] for row in rows])[under_loss], device)
+                for name in rows[0].streams
             },
         )
 

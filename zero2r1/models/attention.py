@@ -28,6 +28,7 @@ from transformers import AttentionInterface
 from zero2r1.core.errors import ModelError
 from zero2r1.models.gathering import Gather
 from zero2r1.models.kernels.attention import AttentionKernels, Sequences, sequences_of
+from zero2r1.models.varlen import Varlen, is_for_flash
 
 ATTENTION = "zero2r1"
 """The name of our attention in transformers' table."""
@@ -105,7 +106,8 @@ class PackedContext:
     causally and put back. Padding stands after the real tokens of its sequence, where causality hides it, so it changes
     no result. The index of the gathering is made once here, not once a layer.
 
-    Compiled attention (`kernels`) reads the tokens where they lie, and computes each as the sampler's decoding does.
+    Compiled attention (`kernels`) reads the tokens where they lie, and computes each as the sampler's decoding does. On
+    a GPU numbers of 16 bits go through flash attention without padding (`models.varlen`).
     """
 
     def __init__(
@@ -148,6 +150,8 @@ class PackedContext:
         if self._kernels is not None and self._kernels.takes(queries, values):
             mixed: Tensor = _Compiled.apply(queries, keys, values, self._sequences, self._kernels, scaling, None)
             return mixed[None]
+        if is_for_flash(queries, values):
+            return self._varlen.attend(queries, keys, values, scaling)[None]
         return self._padded.attend(queries, keys, values, scaling)[None]
 
     def attended(
@@ -169,6 +173,10 @@ class PackedContext:
     def _sequences(self) -> Sequences:
         firsts = [int((self._owners[place] != number).sum()) for number, place in enumerate(self._places)]
         return sequences_of(self._places, firsts, num_rows=self.num_tokens)
+
+    @cached_property
+    def _varlen(self) -> Varlen:
+        return Varlen(self._places, self._owners, self._device)
 
     @cached_property
     def _padded(self) -> "_Padded":

@@ -1,4 +1,4 @@
-"""The forward pass of common decoders on a CPU, several times faster than through transformers' modules.
+"""The forward pass of common decoders, several times faster than through transformers' modules.
 
 Same weights, same seam (`hidden_states` under an `AttentionContext`), other code: query, key and value are one matrix
 product, gate and up another; weights are laid out once for it; norm, rotation and gate are compiled (`kernels`). It
@@ -7,14 +7,16 @@ transformers' network, with the same kernels in its layers (`layers`): products,
 the same bits whatever is computed beside it. So sampler and learner agree to the last bit, but where tiles (AMX)
 multiply bfloat16: those products are oneDNN's.
 
-Weights are read when the object is made and partly copied: after an update, make a new one. `prove` runs both networks
-on the same tokens; whoever uses this one asks it first.
+On a CPU weights are read when the object is made and partly copied: after an update, make a new one. On a CUDA device
+they are read where they lie, if `joined.join` has put them so (`FusedNetwork.follows`). `prove` runs both networks on
+the same tokens; whoever uses this one asks it first.
 
-What it does not do: gradients, other devices, architectures outside FAMILIES (they go on through transformers).
+What it does not do: gradients, architectures outside FAMILIES (they go on through transformers).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -27,8 +29,9 @@ from zero2r1.core.random import Address, Stream, key
 from zero2r1.models.attention import AttentionContext, PackedContext
 from zero2r1.models.forward import hidden_states
 from zero2r1.models.head import head_of
-from zero2r1.models.kernels.ops import LANES, Kernels
-from zero2r1.models.kernels.products import ProductKernels
+from zero2r1.models.joined import are_joined, whole
+from zero2r1.models.kernels.ops import LANES
+from zero2r1.models.kernels.protocol import AnyKernels, AnyProducts
 from zero2r1.models.lora import has_adapters, merged_parameters
 from zero2r1.models.recording import Layout, Outputs
 
@@ -52,7 +55,7 @@ class Product(Protocol):
 class FusedNetwork:
     """A network of transformers, run another way."""
 
-    def __init__(self, model: PreTrainedModel, kernels: Kernels) -> None:
+    def __init__(self, model: PreTrainedModel, kernels: AnyKernels) -> None:
         """
         Args:
             model: one that `refusal` has nothing against. Adapters are merged into the weights.
@@ -69,6 +72,8 @@ class FusedNetwork:
         self._scaling = float(base.layers[0].self_attn.scaling)
         head = own.get("lm_head.weight", self._embedding)
         self._head = replace(head_of(model, kernels.head), weight=head).laid_out(model.dtype)
+        in_place = not lays_out(model.dtype, kernels) and not has_adapters(model) and are_joined(model)
+        self._addresses = _addresses(model) if in_place else None
         self.layout: Layout | None = None
         """What a recording of it is made of. None where a learner would compute otherwise: with adapters, or products
         that are not the kernels'."""
@@ -118,11 +123,15 @@ class FusedNetwork:
         """As `Head.logits`."""
         return self._head.logits(hidden)
 
+    def follows(self, model: PreTrainedModel) -> bool:
+        """Whether it reads this model's weights where they lie: as they are now, and after each change in place."""
+        return self._addresses is not None and self._addresses == _addresses(model)
+
 
 class _Layer:
     """One layer's weights, ready for use."""
 
-    def __init__(self, own: Mapping[str, Tensor], prefix: str, kernels: Kernels) -> None:
+    def __init__(self, own: Mapping[str, Tensor], prefix: str, kernels: AnyKernels) -> None:
         attention, gate = f"{prefix}.self_attn", f"{prefix}.mlp"
         self.input_norm = own[f"{prefix}.input_layernorm.weight"]
         self.inner_norm = own[f"{prefix}.post_attention_layernorm.weight"]
@@ -134,7 +143,7 @@ class _Layer:
         self.down = _joined(own, [f"{gate}.down_proj"], kernels)
 
 
-def _joined(own: Mapping[str, Tensor], names: list[str], kernels: Kernels) -> Product:
+def _joined(own: Mapping[str, Tensor], names: list[str], kernels: AnyKernels) -> Product:
     """Projections of the same input as one product, their outputs side by side."""
     weights = [own[f"{name}.weight"] for name in names]
     biases = [own[f"{name}.bias"] for name in names if f"{name}.bias" in own]
@@ -142,11 +151,10 @@ def _joined(own: Mapping[str, Tensor], names: list[str], kernels: Kernels) -> Pr
         biases = [
             own.get(f"{name}.bias", own[f"{name}.weight"].new_zeros(len(own[f"{name}.weight"]))) for name in names
         ]
-    weight = weights[0] if len(weights) == 1 else torch.cat(weights)
-    return _product(weight.detach(), torch.cat(biases) if biases else None, kernels.products)
+    return _product(whole(weights).detach(), whole(biases).detach() if biases else None, kernels.products)
 
 
-def _product(weight: Tensor, bias: Tensor | None, products: ProductKernels) -> Product:
+def _product(weight: Tensor, bias: Tensor | None, products: AnyProducts) -> Product:
     if products.takes(weight):
         laid_out = products.pack(weight)
         return lambda x, out=None: products.product(x, laid_out, bias, out=out)
@@ -170,7 +178,11 @@ def _layout(model: PreTrainedModel, own: Mapping[str, Tensor], first: str, *, vo
     return Layout(model.config.num_hidden_layers, widths, vocabulary, model.dtype)
 
 
-def lays_out(dtype: torch.dtype, kernels: Kernels) -> bool:
+def _addresses(model: PreTrainedModel) -> list[int]:
+    return [parameter.data_ptr() for parameter in model.parameters()]
+
+
+def lays_out(dtype: torch.dtype, kernels: AnyKernels) -> bool:
     """Whether the network holds its matrices once more, as its products read them."""
     return dtype in kernels.products.dtypes or has_packed_products(dtype)
 
@@ -190,7 +202,7 @@ def refusal(model: PreTrainedModel) -> str | None:
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
     checks = {
-        f"its weights are on {weight.device.type}": weight.device.type != "cpu",
+        f"its weights are on {weight.device.type}": weight.device.type not in ("cpu", "cuda"),
         f"its weights are {weight.dtype}": weight.dtype not in TOLERANCE,
         f"its architecture is {config.model_type}": config.model_type not in FAMILIES,
         "its activation is not SiLU": getattr(config, "hidden_act", None) != "silu",
@@ -205,11 +217,14 @@ def prove(network: FusedNetwork, model: PreTrainedModel) -> str | None:
     """Runs both networks on the same tokens. Returns what is wrong with the fused one, or None."""
     lengths = [3, 17]
     stream = Stream(key(Address(seed=0, stage="prove", step=0)))
-    tokens = torch.tensor([stream.integer(0, model.config.vocab_size - 1) for _ in range(sum(lengths))])
-    positions = torch.cat([torch.arange(length) for length in lengths])
+    device = model.device
+    tokens = torch.tensor([stream.integer(0, model.config.vocab_size - 1) for _ in range(sum(lengths))], device=device)
+    positions = torch.cat([torch.arange(length, device=device) for length in lengths])
     with torch.inference_mode():
-        want = hidden_states(model, tokens, positions, PackedContext(lengths)).float()
-        have = network.hidden_states(tokens, positions, PackedContext(lengths)).float()
+        want, have = (
+            run(tokens, positions, PackedContext(lengths, device=device)).float()
+            for run in (partial(hidden_states, model), network.hidden_states)
+        )
     distance = float((want - have).abs().max() / want.abs().max().clamp(min=1e-6))
     if distance <= TOLERANCE[model.dtype]:
         return None

@@ -10,6 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
+from zero2r1.models.sending import sent
+
 
 class _Rows(NamedTuple):
     """Which rows of a source are read."""
@@ -32,7 +34,7 @@ class Gather:
         self._forward = _taken(rows, num_rows, device)
         first, self._again, again = _readings(rows, num_rows)
         self._first = _taken(first, len(rows), device)
-        self._again = self._again.to(device)
+        self._again = sent(self._again, device)
         self._others = _taken(again.flatten(), len(rows), device)
 
     def __call__(self, source: Float[Tensor, "r ..."]) -> Float[Tensor, "n ..."]:
@@ -85,7 +87,7 @@ def _readings(rows: Tensor, num_rows: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _taken(rows: Tensor, num_rows: int, device: torch.device | str) -> _Rows:
-    return _Rows(rows.to(device), bool((rows == num_rows).any()))
+    return _Rows(sent(rows, device), bool((rows == num_rows).any()))
 
 
 def _take(source: Tensor, taken: _Rows) -> Tensor:

@@ -12,8 +12,8 @@ from torch.nn.functional import linear
 from transformers import PreTrainedModel
 
 from zero2r1.core.errors import ModelError
-from zero2r1.models.kernels.head import HeadKernels
 from zero2r1.models.kernels.products import Packed
+from zero2r1.models.kernels.protocol import AnyHead
 from zero2r1.models.precision import bfloat16_factors
 
 
@@ -30,8 +30,8 @@ class Head:
     """Factor on the logits (Cohere's logit_scale, the inverse of Granite's logits_scaling)."""
     softcap: float | None = None
     """c of Gemma's final_logit_softcapping, in logits."""
-    kernels: HeadKernels | None = None
-    """Compiled products, where there are any; for a weight on the CPU."""
+    kernels: AnyHead | None = None
+    """Of the weight's device, where there are any."""
     packed: Packed | None = None
     """The weight once more as `kernels` read it: see `laid_out`."""
 
@@ -43,12 +43,14 @@ class Head:
         weight = self.weight.detach().to(dtype)
         if self.kernels is not None and self.kernels.products.takes(weight):
             return replace(self, packed=self.kernels.products.pack(weight))
-        return replace(self, weight=weight.float() if self._is_wide(dtype) else weight)
+        is_widened = self._is_wide(dtype) and weight.device.type == "cpu"
+        return replace(self, weight=weight.float() if is_widened else weight)
 
     def logits(self, hidden: Float[Tensor, "N E"], out: Float[Tensor, "N V"] | None = None) -> Float[Tensor, "N V"]:
         """Logits in float32, or in float64 for float64 `hidden`. The factors of the matrix product have its dtype.
 
-        On a CPU the product of bfloat16 numbers is not rounded to bfloat16: a logit of 20 would be off by up to 1/16,
+        On a CPU, and on a GPU of NVIDIA's where no gradient is asked for (torch has none), the product of bfloat16
+        numbers is not rounded to bfloat16: a logit of 20 would be off by up to 1/16,
         a good part of what a sampler and a learner in bfloat16 disagree about (docs/log.md).
 
         `out` takes them, in their dtype and without a gradient; asking the system for memory of this size again and
@@ -64,6 +66,8 @@ class Head:
             return logits if self.bias is None else logits.add_(self.bias)
         if not self._is_wide(hidden.dtype):
             return self._product(hidden, out)
+        if hidden.device.type == "cuda":
+            return self._wide_product(hidden, out)
         with bfloat16_factors():
             return self._product(hidden.float(), out)
 
@@ -82,6 +86,17 @@ class Head:
             return torch.mm(hidden, weight.t(), out=out)
         return torch.addmm(bias, hidden, weight.t(), out=out)
 
+    def _wide_product(self, hidden: Tensor, out: Tensor | None) -> Tensor:
+        """bfloat16 factors, and a result in float32 as cuBLAS sums it."""
+        if torch.is_grad_enabled() and (hidden.requires_grad or self.weight.requires_grad):
+            return self._product(hidden, out)
+        weight = self.weight.to(hidden.dtype).t()
+        if out is None:
+            logits = torch.mm(hidden, weight, out_dtype=torch.float32)
+        else:
+            logits = torch.mm(hidden, weight, out_dtype=torch.float32, out=out)
+        return logits if self.bias is None else logits.add_(self.bias)
+
     def _scaled(self, logits: Tensor, out: Tensor | None) -> Tensor:
         if self.scale != 1.0:
             logits = logits * self.scale if out is None else logits.mul_(self.scale)
@@ -94,14 +109,15 @@ class Head:
 
 def is_wide(dtype: torch.dtype, device: torch.device) -> bool:
     """Whether `Head.logits` gives more exact numbers than hidden states of this dtype hold, without rounding first."""
-    return dtype == torch.bfloat16 and device.type == "cpu"
+    has_wide_product = device.type == "cpu" or (device.type == "cuda" and torch.version.cuda is not None)
+    return dtype == torch.bfloat16 and has_wide_product
 
 
-def head_of(model: PreTrainedModel, kernels: HeadKernels | None = None) -> Head:
+def head_of(model: PreTrainedModel, kernels: AnyHead | None = None) -> Head:
     """The head of a causal language model, with the factors its config names.
 
     Args:
-        kernels: for a model on the CPU.
+        kernels: of the model's device.
 
     Raises:
         ModelError: the model has no output layer (it is not a language model).

@@ -1,5 +1,5 @@
-"""The layers of a network, learned faster on a CPU: RMSNorm, SwiGLU and attention modules with compiled kernels, both
-ways. The sampler runs the same kernels (`models.fused`).
+"""The layers of a network, learned faster: RMSNorm, SwiGLU and attention modules with compiled kernels (Triton's on a
+GPU), both ways. The sampler runs the same kernels (`models.fused`).
 
 `quicken(model, kernels)` gives the norms, feed-forwards and attentions of a Llama-like network another `forward`.
 Parameters, their names, saved files and hashes stay as they are, and so does every number up to rounding: each layer is
@@ -7,7 +7,7 @@ tried against its own forward first, and left alone where the two differ.
 
 Why it is faster: transformers' norm is eight operations in bfloat16 and float32 by turns, each a pass over memory and a
 tensor kept for the backward pass; here it is one pass that keeps its input. A feed-forward keeps gate and up alone,
-and its gradients of the weights are products of matrices that oneDNN reads quickly.
+and on a CPU its gradients of the weights are products of matrices that oneDNN reads quickly.
 
 What it does not do: other devices and dtypes (a layer that gets such a tensor runs as before), feed-forwards with
 biases, hooks or adapters, second derivatives.
@@ -22,8 +22,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from zero2r1.models.kernels.arguments import LANES
 from zero2r1.models.kernels.build import NoKernelsError
-from zero2r1.models.kernels.ops import LANES, Kernels, local_kernels
+from zero2r1.models.kernels.choice import kernels_for
+from zero2r1.models.kernels.protocol import AnyKernels
 from zero2r1.models.linear import is_plain, outer, product
 from zero2r1.models.recording import Known
 from zero2r1.models.rotary import ATTENTIONS, agrees, attention
@@ -38,13 +40,12 @@ TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 keys are the dtypes that the kernels know."""
 
 
-def quicken_here(model: PreTrainedModel) -> Kernels | None:
-    """`quicken` with this machine's kernels, which are returned; None where there are none, or where the model is not
-    on the CPU."""
-    if model.device.type != "cpu" or model.dtype not in TOLERANCE:
+def quicken_here(model: PreTrainedModel) -> AnyKernels | None:
+    """`quicken` with the kernels of the model's device, which are returned; None where there are none."""
+    if model.dtype not in TOLERANCE:
         return None
     try:
-        kernels = local_kernels()
+        kernels = kernels_for(model.device)
     except NoKernelsError:
         return None
     quicken(model, kernels)
@@ -60,7 +61,7 @@ def is_quick(module: nn.Module | None) -> bool:
     return not has_bias and all(map(is_plain, parts))
 
 
-def quicken(model: nn.Module, kernels: Kernels) -> int:
+def quicken(model: nn.Module, kernels: AnyKernels) -> int:
     """Gives norms, feed-forwards and attentions of known classes a faster forward, in place; returns how many.
 
     A bfloat16 network all of whose norms of the stream are quick also gets its sum of all layers in float32.
@@ -77,17 +78,17 @@ def quicken(model: nn.Module, kernels: Kernels) -> int:
     return count
 
 
-def _quick_forward_of(module: nn.Module, kernels: Kernels) -> Callable[..., Any] | None:
+def _quick_forward_of(module: nn.Module, kernels: AnyKernels) -> Callable[..., Any] | None:
     """The faster forward of a module of a known class, when it computes the same."""
     name = type(module).__name__
     if name in ATTENTIONS:
         tolerance = TOLERANCE.get(module.q_proj.weight.dtype, 0.0)
         return attention if agrees(module, kernels, rows=TRIED_ROWS, tolerance=tolerance) else None
     make = _norm if name in NORMS else _feed_forward if name in FEED_FORWARDS else None
-    return make if make is not None and _agrees(module, _Quick(make, module, kernels)) else None
+    return make if make is not None and _agrees(module, kernels, _Quick(make, module, kernels)) else None
 
 
-def _widen_stream(model: nn.Module, kernels: Kernels) -> None:
+def _widen_stream(model: nn.Module, kernels: AnyKernels) -> None:
     """Embeddings in float32, to which the layers then add: the sum of all layers is never rounded to bfloat16.
 
     Ours: of what a sampler and a learner in bfloat16 disagree about, a third is this rounding, thirty times a network.
@@ -101,14 +102,14 @@ def _widen_stream(model: nn.Module, kernels: Kernels) -> None:
         embeddings[0].__dict__["forward"] = _Quick(_wide_embedding, embeddings[0], kernels)
 
 
-def _wide_embedding(module: nn.Module, _: Kernels, token_ids: Tensor) -> Tensor:
+def _wide_embedding(module: nn.Module, _: AnyKernels, token_ids: Tensor) -> Tensor:
     return _own(module, token_ids).float()
 
 
 class _Quick:
     """The new forward of one module. A copy of the module gets one of its own; the kernels are never copied."""
 
-    def __init__(self, make: Callable[..., Any], module: nn.Module, kernels: Kernels) -> None:
+    def __init__(self, make: Callable[..., Any], module: nn.Module, kernels: AnyKernels) -> None:
         self._make, self._module, self._kernels = make, module, kernels
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
@@ -119,13 +120,13 @@ class _Quick:
 
 
 def rms_norm(
-    x: Float[Tensor, "*rows E"], weight: Float[Tensor, " E"], eps: float, kernels: Kernels
+    x: Float[Tensor, "*rows E"], weight: Float[Tensor, " E"], eps: float, kernels: AnyKernels
 ) -> Float[Tensor, "*rows E"]:
     """x / sqrt(mean(x^2) + eps) * weight, computed in float32 and rounded once.
 
     Args:
-        x, weight: on a CPU, float32 or bfloat16 alike, or x in float32 and the weight, and so the result, in bfloat16;
-            E is a multiple of 16.
+        x, weight: on the kernels' device, float32 or bfloat16 alike, or x in float32 and the weight, and so the
+            result, in bfloat16; E is a multiple of 16.
         eps: added to the mean square, > 0.
 
     Source: RMSNorm (arXiv 1910.07467), equation 4, with the customary eps.
@@ -139,14 +140,14 @@ def swiglu(
     gate: Float[Tensor, "F E"],
     up: Float[Tensor, "F E"],
     down: Float[Tensor, "E F"],
-    kernels: Kernels,
+    kernels: AnyKernels,
     *,
     known: Known | None = None,
 ) -> Float[Tensor, "*rows E"]:
     """(silu(x gate^T) * (x up^T)) down^T with silu(z) = z / (1 + e^-z).
 
     Args:
-        x, gate, up, down: on a CPU, float32 or bfloat16 alike; F is a multiple of 16.
+        x, gate, up, down: on the kernels' device, float32 or bfloat16 alike; F is a multiple of 16.
         known: what the products gave for these rows before, and then is not computed again.
 
     Source: GLU Variants Improve Transformer (arXiv 2002.05202), equation 6.
@@ -157,7 +158,7 @@ def swiglu(
 
 class _RmsNorm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float, kernels: Kernels) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float, kernels: AnyKernels) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.eps, ctx.kernels = eps, kernels
         return kernels.rms_norm(_rows(x), None, weight, eps=eps).view(x.shape)
@@ -178,7 +179,7 @@ class _SwiGlu(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, gate: Tensor, up: Tensor, down: Tensor, kernels: Kernels, known: Known | None
+        ctx: Any, x: Tensor, gate: Tensor, up: Tensor, down: Tensor, kernels: AnyKernels, known: Known | None
     ) -> Tensor:
         ctx.kernels = kernels
         if known is not None:
@@ -207,21 +208,21 @@ class _SwiGlu(torch.autograd.Function):
         )
 
 
-def _norm(module: nn.Module, kernels: Kernels, x: Tensor) -> Tensor:
+def _norm(module: nn.Module, kernels: AnyKernels, x: Tensor) -> Tensor:
     """The forward of a norm."""
     weight = module.weight
     is_wide = x.dtype == torch.float32 and weight.dtype == torch.bfloat16  # see `_widen_stream`
-    if not _is_known(weight if is_wide else x, weight) or x.device != weight.device:
+    if not _is_known(kernels, weight if is_wide else x, weight) or x.device != weight.device:
         return _own(module, x)
     return rms_norm(x, weight, float(module.variance_epsilon), kernels)
 
 
-def _feed_forward(module: nn.Module, kernels: Kernels, x: Tensor, known: Known | None = None) -> Tensor:
+def _feed_forward(module: nn.Module, kernels: AnyKernels, x: Tensor, known: Known | None = None) -> Tensor:
     """The forward of a feed-forward. What it is made of is looked at in each call: adapters may have come since."""
     parts = (module.gate_proj, module.up_proj, module.down_proj)
     is_known = all(is_plain(part) and part.bias is None for part in parts)
     has_silu = type(module.act_fn).__name__ in ("SiLU", "SiLUActivation")
-    if not is_known or not has_silu or not _is_known(x, *(part.weight for part in parts)):
+    if not is_known or not has_silu or not _is_known(kernels, x, *(part.weight for part in parts)):
         assert known is None
         return _own(module, x)
     return swiglu(x, parts[0].weight, parts[1].weight, parts[2].weight, kernels, known=known)
@@ -233,18 +234,19 @@ def _own(module: nn.Module, x: Tensor) -> Tensor:
     return output
 
 
-def _is_known(x: Tensor, first: Tensor, *others: Tensor) -> bool:
+def _is_known(kernels: AnyKernels, x: Tensor, first: Tensor, *others: Tensor) -> bool:
     """True when the kernels take these: the first weight, of a norm or a gate, has a number for each of theirs."""
     is_one_kind = all((part.device, part.dtype) == (x.device, x.dtype) for part in (first, *others))
-    return is_one_kind and x.device.type == "cpu" and x.dtype in TOLERANCE and first.shape[0] % LANES == 0
+    is_here = x.device.type == kernels.device_type
+    return is_one_kind and is_here and x.dtype in TOLERANCE and first.shape[0] % LANES == 0
 
 
-def _agrees(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> bool:
+def _agrees(module: nn.Module, kernels: AnyKernels, forward: Callable[[Tensor], Tensor]) -> bool:
     """True when the layer's own forward and the other one give the same on a few rows, up to rounding."""
     weight = next(module.parameters())
     width = weight.shape[-1]
-    x = torch.linspace(-18.0, 27.0, TRIED_ROWS * width).sin_().view(1, TRIED_ROWS, width).to(weight.dtype)
-    if not _is_known(x, weight):
+    x = torch.linspace(-18.0, 27.0, TRIED_ROWS * width).sin_().view(1, TRIED_ROWS, width).to(weight)
+    if not _is_known(kernels, x, weight):
         return False
     with torch.no_grad():
         expected, found = module(x), forward(x)

@@ -1,8 +1,9 @@
 """Projections whose results do not depend on the batch: forward by the kernels' products, gradients by the library's.
 
-The sampler multiplies with the same kernels, so both get the same bits (`models.kernels.products`).
+The sampler multiplies with the same kernels, so both get the same bits (`models.kernels.products`). Where kernels have
+no products (a GPU's), all of them are the library's.
 
-What it does not do: adapters, hooks, other devices and dtypes: `is_plain` says which layers it is for.
+What it does not do: adapters and hooks: `is_plain` says which layers it is for.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from zero2r1.models.kernels.products import ProductKernels
+from zero2r1.models.kernels.protocol import AnyProducts
 from zero2r1.models.precision import cpu_has_tiles
 
 TURNED_ROWS = 64
@@ -22,14 +23,14 @@ TURNED_ROWS = 64
 def projected(
     x: Float[Tensor, "n I"],
     layers: Sequence[nn.Linear],
-    products: ProductKernels,
+    products: AnyProducts,
     *,
     known: tuple[Float[Tensor, "n _"], ...] | None = None,
 ) -> tuple[Float[Tensor, "n _"], ...]:
     """x W^T + b for each of some layers that read the same input.
 
     Args:
-        x: on the CPU, contiguous, of the layers' dtype.
+        x: contiguous, of the layers' dtype.
         layers: `is_plain` ones.
         known: the results, where they have been computed before.
 
@@ -49,7 +50,7 @@ def is_plain(layer: nn.Module) -> bool:
 def product(
     x: Float[Tensor, "n I"],
     weight: Float[Tensor, "O I"],
-    products: ProductKernels,
+    products: AnyProducts,
     bias: Float[Tensor, " O"] | None = None,
 ) -> Float[Tensor, "n O"]:
     """x W^T + b, without a gradient; by the library where the kernels do not take the weight."""
@@ -61,7 +62,7 @@ def product(
 class _Projected(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, products: ProductKernels, known: tuple[Tensor, ...] | None, *parameters: Any
+        ctx: Any, x: Tensor, products: AnyProducts, known: tuple[Tensor, ...] | None, *parameters: Any
     ) -> tuple[Tensor, ...]:
         weights, biases = parameters[: len(parameters) // 2], parameters[len(parameters) // 2 :]
         ctx.save_for_backward(x, *weights)

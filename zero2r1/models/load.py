@@ -3,7 +3,7 @@
 What it does not do:
     - It never runs code that came with a model: `trust_remote_code` is off, `auto_map` is ignored, and weights are
       read from safetensors only (pickled weights are refused).
-    - It does not quantise, shard or place models on devices.
+    - It does not quantise or shard.
 """
 
 import re
@@ -18,6 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from zero2r1.core.dialogue import CHAT_TEMPLATES, RESPONSE_TEMPLATES
 from zero2r1.core.errors import ModelError
 from zero2r1.models.attention import register_attention
+from zero2r1.models.device import require_device
 from zero2r1.models.fetch import KNOWN, is_fetched, model_folder
 from zero2r1.models.gguf import is_gguf, load_gguf, load_gguf_tokenizer
 from zero2r1.models.probe import check_model
@@ -32,26 +33,29 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 HUB_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*(@[A-Za-z0-9._-]+)?$")
 
 
-def load_model(source: str | Path, *, dtype: str = "float32") -> PreTrainedModel:
+def load_model(source: str | Path, *, dtype: str = "float32", device: str = "cpu") -> PreTrainedModel:
     """A causal language model with zero2r1's attention, in eval mode and without dropout.
 
     Args:
         source: a Hugging Face directory, a `.gguf` file, a key of `fetch.KNOWN` that has been fetched, or a hub id
             `org/name`, optionally `org/name@revision`.
         dtype: of the weights, `float32` or `bfloat16`.
+        device: where it is put, `cpu` or `cuda`. There it is tried, too (`models.probe`).
 
     Raises:
+        ConfigError: no GPU is here (Z116).
         ModelError: not found (Z200), unsupported architecture (Z202), damaged (Z203), wants its own code (Z204).
     """
     if dtype not in DTYPES:
         raise ModelError("Z202", f"dtype {dtype!r} is not supported", fix=f"one of {', '.join(DTYPES)}")
+    require_device(device)
     place = _locate(source, MODEL_FILES)
     with no_progress_bars():
         model = _gguf_or_directory(place, DTYPES[dtype])
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    model.eval()
+    model.eval().to(device)
     check_model(model)
     return model
 

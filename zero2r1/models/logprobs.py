@@ -5,7 +5,7 @@ a backward pass). Here they are made for some rows at a time, forward and, again
 many rows at once; everything between them takes few, whose numbers stay in the processor's cache.
 
 Where that part is compiled and a pass is small, its gradient by the logits is written down in the forward pass (up to
-KEPT_BYTES) while they are at hand, and the backward pass makes none again.
+KEPT_BYTES, or GPU_KEPT_BYTES) while they are at hand, and the backward pass makes none again.
 
 What it does not do: no second derivatives; no vocabulary split over devices.
 """
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from zero2r1.models.head import Head, is_wide
 from zero2r1.models.head_gradients import HeadGradients
-from zero2r1.models.kernels.head import HeadKernels
+from zero2r1.models.kernels.protocol import AnyHead
 from zero2r1.models.recording import Choices
 
 MAX_LOGITS = 2**24
@@ -37,6 +37,10 @@ same steps took three times as long."""
 
 DEVICE_LOGITS = 2**22
 """Ours: the same for other devices, which want much work at a time."""
+
+GPU_MAX_LOGITS, GPU_KEPT_BYTES = 2**28, 2**32
+"""Ours: MAX_LOGITS and KEPT_BYTES where a GPU's kernels read the logits: 2 GiB and 4 GiB of the tens that it has. Its
+products are quickest over thousands of rows, and no cache holds their results anyway."""
 
 
 def token_logprobs(
@@ -78,9 +82,11 @@ def token_logprobs(
     has_wide_logits = is_wide(hidden.dtype, hidden.device)
     bytes_each = 6 if has_wide_logits else hidden.element_size()  # 6: the logit, and its gradient in bfloat16
     vocabulary = head.weight.shape[0]
-    rows = max(1, min(chunk, 8 * MAX_LOGITS // (bytes_each * vocabulary)))
     is_plain = head.softcap is None and head.bias is None
     is_compiled = head.kernels is not None and is_plain and (has_wide_logits or hidden.dtype == torch.float32)
+    is_gpu = is_compiled and hidden.device.type == "cuda"
+    most, kept_bytes = (GPU_MAX_LOGITS, GPU_KEPT_BYTES) if is_gpu else (MAX_LOGITS, KEPT_BYTES)
+    rows = max(1, min(chunk, 8 * most // (bytes_each * vocabulary)))
     wants_gradient = torch.is_grad_enabled() and (hidden.requires_grad or head.weight.requires_grad)
     how = _How(
         scale=head.scale,
@@ -89,7 +95,7 @@ def token_logprobs(
         rows=rows,
         kernels=head.kernels if is_compiled else None,
         known=known,
-        is_kept=is_compiled and wants_gradient and len(hidden) * vocabulary * hidden.element_size() <= KEPT_BYTES,
+        is_kept=is_compiled and wants_gradient and len(hidden) * vocabulary * hidden.element_size() <= kept_bytes,
     )
     with torch.autocast(hidden.device.type, enabled=False):
         logprobs, entropy = _TokenLogprobs.apply(hidden, head.weight, head.bias, targets, how)
@@ -105,7 +111,7 @@ class _How:
     temperature: float
     rows: int
     """Of logits made at once."""
-    kernels: HeadKernels | None
+    kernels: AnyHead | None
     """Everything between the products in one pass over the logits."""
     is_kept: bool
     """The gradient by the logits is written in the forward pass; needs `kernels`."""

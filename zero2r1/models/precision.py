@@ -1,4 +1,5 @@
-"""Which data type a device computes fastest in, and products of bfloat16 numbers that are not rounded to bfloat16.
+"""Which data type a device computes fastest in, products of bfloat16 numbers that are not rounded to bfloat16, and sums
+in a fixed order.
 
 bfloat16 only pays where the processor multiplies it itself (AVX512-BF16 or AMX, or a GPU of NVIDIA's Ampere and later);
 elsewhere it is emulated and slower than float32.
@@ -68,3 +69,24 @@ def bfloat16_factors() -> Iterator[None]:
         yield
     finally:
         products.fp32_precision = before
+
+
+@contextmanager
+def deterministic(*, warn_only: bool = False) -> Iterator[None]:
+    """Inside, torch's operations on a GPU add up in a fixed order where they have the choice: runs repeat bit by bit.
+
+    The setting is the process's, and changes nothing on a CPU.
+
+    Args:
+        warn_only: an operation without such an order warns instead of raising. Flash attention takes it then, too.
+    """
+    settings: Any = torch.utils.deterministic
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    fills = settings.fill_uninitialized_memory
+    try:
+        settings.fill_uninitialized_memory = False  # new memory is written to before it is read here
+        torch.use_deterministic_algorithms(True, warn_only=warn_only)
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        settings.fill_uninitialized_memory = fills

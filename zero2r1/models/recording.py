@@ -22,8 +22,8 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 
-from zero2r1.models.kernels.head import HeadKernels
 from zero2r1.models.kernels.ops import Kernels
+from zero2r1.models.kernels.protocol import AnyHead, AnyKernels
 from zero2r1.models.save import Counters, counters_of
 
 GIB = 2**30
@@ -117,7 +117,7 @@ class Recording:
         self._rows.clear()
         self.used = 0
 
-    def begin(self, model: nn.Module, layout: Layout, kernels: Kernels, *, tokens: int, temperature: float) -> bool:
+    def begin(self, model: nn.Module, layout: Layout, kernels: AnyKernels, *, tokens: int, temperature: float) -> bool:
         """Makes room for a call of the sampler that may compute `tokens` tokens; False where the budget is too small.
 
         Args:
@@ -134,6 +134,7 @@ class Recording:
             return False
         if layout != self._layout and not self._make_rooms(capacity, layout):
             return False
+        assert isinstance(kernels, Kernels)  # a network has a layout only where its products are the CPU's kernels
         self._weights, self._layout, self._kernels = weights, layout, kernels
         return True
 
@@ -161,7 +162,7 @@ class Recording:
         return [Outputs(*(part[start:end] for part in room)) for room in self._rooms]
 
     def choose(
-        self, logits: Float32[Tensor, "n V"], tokens: Int64[Tensor, " n"], head: HeadKernels, *, temperature: float
+        self, logits: Float32[Tensor, "n V"], tokens: Int64[Tensor, " n"], head: AnyHead, *, temperature: float
     ) -> None:
         """Which tokens the last n rows are followed by, and of which logits they were drawn.
 

@@ -1,4 +1,4 @@
-"""Attention modules of a Llama-like network, compiled forward and back: projections, rotary positions, attention.
+"""Attention modules of a Llama-like network, by kernels forward and back: projections, rotary positions, attention.
 
 transformers rotates queries and keys in eight operations, each a pass over memory, some in float32; here it is a copy
 and one pass. Projections are `models.linear`'s; norms of heads and the context that attends are what the caller has.
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from zero2r1.models.attention import ATTENTION, PackedContext, attend_in_context
 from zero2r1.models.kernels.arguments import LANES, NAMES
-from zero2r1.models.kernels.ops import Kernels
+from zero2r1.models.kernels.protocol import AnyKernels
 from zero2r1.models.linear import is_plain, projected
 from zero2r1.models.recording import Known
 
@@ -24,12 +24,12 @@ ATTENTIONS = frozenset({"LlamaAttention", "MistralAttention", "Qwen2Attention", 
 
 
 def rotated(
-    x: Float[Tensor, "T HD"], cosines: Float32[Tensor, "T D"], sines: Float32[Tensor, "T D"], kernels: Kernels
+    x: Float[Tensor, "T HD"], cosines: Float32[Tensor, "T D"], sines: Float32[Tensor, "T D"], kernels: AnyKernels
 ) -> Float[Tensor, "T HD"]:
     """Every head (a, b) of D numbers becomes (a cos - b sin, b cos + a sin).
 
     Args:
-        x: heads side by side, on a CPU, float32 or bfloat16. D is a multiple of 16.
+        x: heads side by side, on the kernels' device, float32 or bfloat16. D is a multiple of 16.
         cosines, sines: of each position's angles, for both halves of a head alike.
 
     Source: RoFormer (arXiv 2104.09864), equation 34, with the halves of a head as the pairs. The gradient is the
@@ -41,7 +41,7 @@ def rotated(
 
 class _Rotated(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, cosines: Tensor, sines: Tensor, kernels: Kernels) -> Tensor:
+    def forward(ctx: Any, x: Tensor, cosines: Tensor, sines: Tensor, kernels: AnyKernels) -> Tensor:
         ctx.save_for_backward(cosines, sines)
         ctx.kernels = kernels
         return _turned(x, cosines, sines, kernels)
@@ -53,7 +53,7 @@ class _Rotated(torch.autograd.Function):
         return _turned(gradient, cosines, -sines, ctx.kernels), None, None, None
 
 
-def _turned(x: Tensor, cosines: Tensor, sines: Tensor, kernels: Kernels) -> Tensor:
+def _turned(x: Tensor, cosines: Tensor, sines: Tensor, kernels: AnyKernels) -> Tensor:
     out = x.clone(memory_format=torch.contiguous_format)
     kernels.rotate(out, cosines, sines, heads=x.shape[1] // cosines.shape[1], kv_heads=0)
     return out
@@ -61,7 +61,7 @@ def _turned(x: Tensor, cosines: Tensor, sines: Tensor, kernels: Kernels) -> Tens
 
 def attention(
     module: nn.Module,
-    kernels: Kernels,
+    kernels: AnyKernels,
     hidden_states: Tensor,
     position_embeddings: tuple[Tensor, Tensor] | None = None,
     attention_mask: Tensor | None = None,
@@ -76,7 +76,7 @@ def attention(
     """
     tables = position_embeddings or ()
     is_known = (
-        hidden_states.device.type == "cpu" and hidden_states.dtype in NAMES and len(hidden_states) == 1
+        hidden_states.device.type == kernels.device_type and hidden_states.dtype in NAMES and len(hidden_states) == 1
         and past_key_values is None and len(tables) == 2 and all(table.dtype == torch.float32 for table in tables)
         and tables[0].shape[2] % LANES == 0
     )  # fmt: skip
@@ -114,7 +114,7 @@ def _parts(qkv: Float[Tensor, "T HHHD"], layers: Sequence[Any]) -> tuple[Tensor,
 
 
 def _through(
-    layers: Sequence[nn.Module], x: Float[Tensor, "T I"], kernels: Kernels, known: tuple[Tensor, ...] | None = None
+    layers: Sequence[nn.Module], x: Float[Tensor, "T I"], kernels: AnyKernels, known: tuple[Tensor, ...] | None = None
 ) -> tuple[Tensor, ...]:
     """x through each layer; adapters may have come since the last call."""
     if all(is_plain(layer) and layer.weight.dtype == x.dtype for layer in layers):
@@ -129,7 +129,7 @@ def _normed(module: nn.Module, name: str, heads: Tensor) -> Tensor:
     return heads if norm is None else norm(heads)
 
 
-def agrees(module: nn.Module, kernels: Kernels, *, rows: int, tolerance: float) -> bool:
+def agrees(module: nn.Module, kernels: AnyKernels, *, rows: int, tolerance: float) -> bool:
     """Whether `attention` gives what the module's own forward gives on a few rows, up to rounding.
 
     Args:
@@ -137,11 +137,13 @@ def agrees(module: nn.Module, kernels: Kernels, *, rows: int, tolerance: float) 
     """
     weight = module.q_proj.weight
     width = int(module.head_dim)
-    if module.config._attn_implementation != ATTENTION or weight.dtype not in NAMES or width % LANES:
+    is_known = weight.device.type == kernels.device_type and weight.dtype in NAMES and width % LANES == 0
+    if module.config._attn_implementation != ATTENTION or not is_known:
         return False
-    x = torch.linspace(-18.0, 27.0, rows * weight.shape[1]).sin_().view(1, rows, -1).to(weight.dtype)
+    x = torch.linspace(-18.0, 27.0, rows * weight.shape[1]).sin_().view(1, rows, -1).to(weight)
     angles = torch.linspace(0.0, 3.0, rows * width // 2).view(1, rows, -1).repeat(1, 1, 2)
-    tables, context = (angles.cos(), angles.sin()), PackedContext([rows])
+    tables = tuple(table.to(weight.device) for table in (angles.cos(), angles.sin()))
+    context = PackedContext([rows], device=weight.device)
     with torch.no_grad():
         expected = type(module).forward(module, x, tables, None, attention_context=context)[0]
         found = attention(module, kernels, x, tables, attention_context=context)[0]

@@ -4,7 +4,9 @@ from zero2r1.core.dialogue import CHAT_TEMPLATES, Dialect
 from zero2r1.core.random import Address
 from zero2r1.evals.result import EvalResult
 from zero2r1.evals.run import evaluate
+from zero2r1.models.device import settled_device
 from zero2r1.models.load import load_model, load_tokenizer, set_template
+from zero2r1.pipeline.process import settle_device
 from zero2r1.policy.choice import open_policy
 from zero2r1.recipes import Recipe
 from zero2r1.rewards.base import make_reward, measuring
@@ -16,8 +18,10 @@ def evaluate_model(source: str, recipe: Recipe, *, stage: str) -> EvalResult:
     """Ask `source` (a directory, a hub id, a key) the held-out questions of a stage of a recipe.
 
     A tokenizer without one of our chat templates gets the one of the stage's dialect, unless the recipe keeps the
-    model's own. The seed, and so the questions and the random numbers, are those of the recipe.
+    model's own. The seed, and so the questions and the random numbers, are those of the recipe, and so is the device.
     """
+    device = settled_device(recipe.device)
+    settle_device(device)
     config = recipe.stages[stage]
     dialect = dialect_of(config)
     tokenizer = load_tokenizer(source)
@@ -27,7 +31,7 @@ def evaluate_model(source: str, recipe: Recipe, *, stage: str) -> EvalResult:
         set_template(tokenizer, dialect)
     with (
         make_reward(measuring(), dialect=dialect, verdicts=config.verdicts) as reward,
-        open_policy(load_model(source), tokenizer, config.sampler) as policy,
+        open_policy(load_model(source, device=device), tokenizer, config.sampler) as policy,
     ):
         return evaluate(
             policy,

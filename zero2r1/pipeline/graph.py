@@ -1,8 +1,8 @@
 """What there is to do: each stage's key, and the plan that follows from what the run folder holds.
 
-A stage's key is a hash of its complete configuration, the seed and the keys of its parents. So an equal key means an
-equal result, a changed setting changes the key of its stage and of everything that depends on it, and of nothing else.
-How a stage is evaluated has a key of its own: changing it measures again and trains nothing.
+A stage's key is a hash of its complete configuration, the seed, the device and the keys of its parents. So an equal key
+means an equal result, a changed setting changes the key of its stage and of everything that depends on it, and of
+nothing else. How a stage is evaluated has a key of its own: changing it measures again and trains nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ from typing import Literal
 from zero2r1.core.errors import ConfigError, RunError
 from zero2r1.core.run import RunFolder, StageFolder, read_json
 from zero2r1.core.types import content_id
+from zero2r1.models.device import settled_device
 from zero2r1.recipes import Recipe
 from zero2r1.stages.config import StageBase, parents_of
 
@@ -36,7 +37,11 @@ class PlannedStage:
 
 
 def stage_keys(recipe: Recipe) -> dict[str, str]:
-    """Stage name -> key (16 hex digits), parents before children."""
+    """Stage name -> key (16 hex digits), parents before children.
+
+    The processor adds nothing to a key: what was made before there was a choice of device keeps its own.
+    """
+    device = settled_device(recipe.device)
     keys: dict[str, str] = {}
     for name in recipe.order():
         stage = recipe.stages[name]
@@ -45,6 +50,7 @@ def stage_keys(recipe: Recipe) -> dict[str, str]:
             "config": stage.model_dump(mode="json", exclude=NOT_IN_KEY),
             "seed": recipe.seed,
             "threads": recipe.threads,
+            **({} if device == "cpu" else {"device": device}),
             "parents": {role: keys[parent] for role, parent in parents.items()},
             "model": None if "base" in parents or recipe.model is None else recipe.model.model_dump(mode="json"),
         }

@@ -1,30 +1,49 @@
-"""What a process sets for itself before it trains: its threads, and that it keeps memory it has had.
+"""What a process sets for itself before it trains: its threads, that it keeps memory it has had, a GPU's products.
 
-What it does not do: change a result, or set anything back.
+What it does not do: set anything back.
 """
 
 import ctypes
 import os
 import platform
 
+from zero2r1.models.device import require_device
+
 KEPT_BYTES = 2**30
 """Ours: glibc asks the system for blocks above this size one by one, and gives back what lies free at the end above it.
 By default both start at 128 KiB, so each pass of an update gave hundreds of megabytes back and got them again as zeroed
 pages: 4 to 8 % of its time with SmolLM2-135M on a CPU (docs/log.md)."""
+CUBLAS_WORKSPACE = ":4096:8"
+"""Eight blocks of 4096 KiB, one of two sizes with which NVIDIA promises that cuBLAS gives equal products equal bits."""
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_* of malloc.h
 
 
-def settle(threads: int | None) -> None:
+def settle(threads: int | None, device: str = "cpu") -> None:
     """Sets this process up for training; again and again without harm.
 
     Args:
         threads: of torch; None leaves them as they are.
+        device: where it computes, `cpu` or `cuda`.
+
+    Raises:
+        ConfigError: there is no GPU here (Z116).
     """
+    settle_device(device)
     _keep_memory()
     if threads is not None:
         import torch
 
         torch.set_num_threads(threads)
+
+
+def settle_device(device: str) -> None:
+    """Refuses a GPU that is not here (ConfigError, Z116) and has one compute equal products alike.
+
+    To be called before the first product on a GPU: cuBLAS reads its setting once. What the environment says wins.
+    """
+    require_device(device)
+    if device == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", CUBLAS_WORKSPACE)
 
 
 def _keep_memory() -> None:

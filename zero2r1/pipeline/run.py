@@ -21,9 +21,10 @@ from zero2r1 import report
 from zero2r1.core.atomic import write_atomic, write_json_atomic
 from zero2r1.core.errors import RunError
 from zero2r1.core.run import RunFolder
+from zero2r1.models.device import gpu_name
 from zero2r1.pipeline.graph import STARTED, PlannedStage, plan, started_key
 from zero2r1.pipeline.process import settle
-from zero2r1.recipes import Recipe, load
+from zero2r1.recipes import Recipe, load, settled
 from zero2r1.stages.config import StageBase
 from zero2r1.stages.observer import Observer, Silent
 
@@ -57,11 +58,12 @@ def run(
 ) -> RunResult:
     """Do what is left to do of a recipe in a folder. Raises UserError; whatever was finished stays finished."""
     began = time.monotonic()
+    recipe = settled(recipe)
+    settle(recipe.threads, recipe.device)
     watcher: Observer = observer or Silent()
     folder = RunFolder(run_dir).create()
     with folder.lock():
         _describe(folder, recipe, command)
-        settle(recipe.threads)
         planned = plan(recipe, folder, only=only, from_stage=from_stage)
         _refuse_missing_extras([recipe.stages[item.name] for item in planned if item.action == "run"])
         try:
@@ -108,6 +110,8 @@ def environment(recipe: Recipe) -> dict[str, object]:
         "python": platform.python_version(),
         "machine": platform.machine(),
         "system": platform.system(),
+        "device": recipe.device,
+        **({"gpu": gpu_name()} if recipe.device == "cuda" else {}),
         "seed": recipe.seed,
         "versions": {name: metadata.version(name) for name in VERSIONS_OF if _is_installed(name)},
     }
@@ -146,6 +150,7 @@ def _do(item: PlannedStage, recipe: Recipe, folder: RunFolder, observer: Observe
         model=getattr(stage, "model", None) or recipe.model,
         parents=item.parents,
         observer=observer,
+        device=recipe.device,
     )
     folder.events.append("stage_started", stage=item.name, action=item.action, reason=item.reason)
     manifest: Mapping[str, object]

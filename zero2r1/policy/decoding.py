@@ -13,6 +13,7 @@ from zero2r1.core.types import Finish
 from zero2r1.models.recording import Recording
 from zero2r1.policy.base import Sampling
 from zero2r1.policy.config import PREFILL_TOKENS
+from zero2r1.policy.graphs import Graphs
 from zero2r1.policy.network import Network, network_of
 from zero2r1.policy.pages import PAGE, pages_of
 from zero2r1.policy.samples import Job
@@ -47,12 +48,13 @@ class Decoding:
         max_pages: int | None = None,
         prefill_tokens: int = PREFILL_TOKENS,
         recording: Recording | None = None,
+        graphs: Graphs | None = None,
     ) -> None:
         """
         Args:
             prompts: token ids; `Job.group` is an index into them. Jobs of one prompt stand together.
             max_pages: most pages of the cache; None: as many as all of them could ever need.
-            recording: see `Session`.
+            recording, graphs: see `Session`.
         """
         needed = pages_needed(prompts, jobs, sampling, num_slots=num_slots)
         self._jobs = {(job.group, job.sample): job for job in jobs}
@@ -67,6 +69,7 @@ class Decoding:
             max_positions=longest,
             is_streaming=False,
             recording=recording,
+            graphs=graphs,
         )
         by_group: dict[int, list[Job]] = {}
         for job in jobs:

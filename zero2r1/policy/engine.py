@@ -32,6 +32,7 @@ from zero2r1.models.save import counters_of, weights_hash
 from zero2r1.policy.base import Policy, Sampling
 from zero2r1.policy.config import MAX_SLOTS, MAX_TOKENS_IN_CACHE, PREFILL_TOKENS
 from zero2r1.policy.decoding import Decoding, Spoken
+from zero2r1.policy.graphs import Graphs
 from zero2r1.policy.lineage import completion_of, encode, end_tokens, jobs_of, refuse_renamed, text_of
 from zero2r1.policy.network import Network, find_kernels, fused_network_of, network_of
 from zero2r1.policy.pages import PAGE
@@ -70,13 +71,22 @@ class Engine(Policy):
         self._max_slots, self._max_pages = max_slots, max_tokens_in_cache // PAGE
         self._prefill_tokens, self._recompute_hash = prefill_tokens, recompute_hash
         self._recording = recording
-        self._kernels, self.arithmetic = find_kernels(model) if kernels == "auto" else (None, "transformers: asked for")
-        """`arithmetic`: in words, what computes a step, and why when it is not compiled code."""
+        self._kernels, self._arithmetic = (
+            find_kernels(model) if kernels == "auto" else (None, "transformers: asked for")
+        )
         self.stats = Stats()
         """Of the last call of `sample`, as far as it came."""
+        self._network: Network | None = None
+        self._graphs: Graphs | None = None
         self._hashes: dict[int, str] = {}
         """By version that has been sampled from: its weights."""
         self.follow(model, version=0)
+
+    @property
+    def arithmetic(self) -> str:
+        """In words, what computes a step, and why when it is not compiled code, or not recorded on a GPU."""
+        trouble = "" if self._graphs is None else self._graphs.trouble
+        return f"{self._arithmetic}; {trouble}" if trouble else self._arithmetic
 
     def follow(self, model: PreTrainedModel, *, version: int) -> None:
         """Samples from these weights from now on, and hashes them.
@@ -87,8 +97,9 @@ class Engine(Policy):
         weights = weights_hash(model)
         refuse_renamed(self._hashes, version, weights, where="Engine.follow")
         self.version, self.weights_hash = version, weights
+        if self._network is not None and not self._network.follows(model):
+            self._network, self._graphs = None, None
         self._model = model
-        self._network: Network | None = None
         self._counters = counters_of(model)
 
     def encode(self, prompt: Prompt) -> tuple[int, ...]:
@@ -137,6 +148,7 @@ class Engine(Policy):
             max_pages=self._max_pages,
             prefill_tokens=self._prefill_tokens,
             recording=self._ready_recording(network, tokens, sampling.temperature),
+            graphs=self._graphs,
         )
         self._hashes[self.version] = self.weights_hash
         groups: list[list[Completion]] = [[] for _ in prompts]
@@ -171,10 +183,11 @@ class Engine(Policy):
         if not self._max_pages:
             raise ConfigError("Z110", "the cache is smaller than one page", fix=f"max_tokens_in_cache={PAGE} or more")
         self._hashes[self.version] = self.weights_hash
-        opened = self._current_network()
+        opened, counters = self._current_network(), self._counters
 
         def check() -> None:
-            if self._network is not opened or counters_of(self._model) != self._counters:
+            is_same = self._network is opened and self._counters == counters
+            if not is_same or counters_of(self._model) != counters:
                 raise self._stale("Session.step", "open another session after each change of the weights")
 
         return Session(
@@ -188,13 +201,15 @@ class Engine(Policy):
             max_positions=self._max_positions,
             is_streaming=is_streaming,
             check=check,
+            graphs=None if self._graphs is None else Graphs(),
         )
 
     def _current_network(self) -> Network:
-        """Over the weights as they are. Compiled code lays them out anew, so it waits until somebody samples."""
+        """Over the weights as they are. A CPU's code lays them out anew, so it waits until somebody samples."""
         if self._network is None:
             kernels, model = self._kernels, self._model
             self._network = network_of(model) if kernels is None else fused_network_of(model, kernels)
+            self._graphs = Graphs() if kernels is not None and kernels.attention is None else None
         return self._network
 
     def _ready_recording(self, network: Network, tokens: int, temperature: float) -> Recording | None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from zero2r1.models.attention import AttentionContext
 from zero2r1.models.fused import FusedNetwork
-from zero2r1.models.kernels.head import HeadKernels
+from zero2r1.models.kernels.protocol import AnyHead
 from zero2r1.models.recording import Recording
 from zero2r1.policy.cache import PagedCache, PrefillContext, StepContext
 from zero2r1.policy.network import Network
@@ -32,7 +32,7 @@ def begin(recording: Recording, model: nn.Module, network: Network, *, tokens: i
 class Recorder:
     """Writes one call's tokens into a recording that has room for them."""
 
-    def __init__(self, recording: Recording, network: FusedNetwork, head: HeadKernels, cache: PagedCache) -> None:
+    def __init__(self, recording: Recording, network: FusedNetwork, head: AnyHead, cache: PagedCache) -> None:
         """
         Args:
             recording: `begin` has been called for this network.

@@ -32,7 +32,8 @@ class Event:
     sample: int
     """0 <= sample < Request.samples."""
     token_ids: tuple[int, ...]
-    """What was said since the last event of this sample: one token in a streaming session, else the whole response."""
+    """What was said since the last event of this sample: in a streaming session one token, or some where steps run in a
+    row, else the whole response."""
     logprobs: tuple[float, ...]
     """[len(token_ids)] in nats; see `Completion.logprobs`."""
     finish: Finish | None

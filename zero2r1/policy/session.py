@@ -1,4 +1,4 @@
-"""Sampling without an end: requests come and go, and each step adds one token to every live sequence.
+"""Sampling without an end: requests come and go, and each step adds a token to every live sequence.
 
     session = engine.open()
     number = session.add(Request(prompt=prompt, sampling=sampling, key=7))
@@ -6,7 +6,8 @@
         for event in session.step():
             ...
 
-A step reads at most `prefill_tokens` tokens of waiting prompts, then decodes once. A sample enters with all but the
+A step reads at most `prefill_tokens` tokens of waiting prompts, then decodes once (on a GPU some times in a row, see
+`steps`). A sample enters with all but the
 last token of its prompt in the cache; that last token is the first one it decodes. So prompts need no logits of their
 own, and every token of a response comes out of the same few lines. `Engine.sample` is a session that gets all jobs and
 runs to the end.
@@ -28,6 +29,7 @@ from zero2r1.core.types import Finish
 from zero2r1.models.recording import Recording
 from zero2r1.policy.base import Sampling
 from zero2r1.policy.cache import PagedCache, PrefillContext
+from zero2r1.policy.graphs import Graphs
 from zero2r1.policy.network import Network
 from zero2r1.policy.pages import PAGE, pages_of
 from zero2r1.policy.recorder import Recorder
@@ -35,6 +37,7 @@ from zero2r1.policy.requests import Encode, Event, Request, Stats
 from zero2r1.policy.samples import Job, Piece
 from zero2r1.policy.scheduler import Scheduler
 from zero2r1.policy.slots import Slots, Stepped
+from zero2r1.policy.steps import Decoder, EagerDecoder
 
 __all__ = ["Event", "Request", "Session", "Stats", "refuse_too_long"]
 
@@ -56,27 +59,38 @@ class Session:
         is_streaming: bool = True,
         check: Callable[[], None] | None = None,
         recording: Recording | None = None,
+        graphs: Graphs | None = None,
     ) -> None:
         """
         Args:
             encode: for requests with a `Prompt`.
             max_positions: longest sequence the model knows positions for; None: no limit.
-            is_streaming: an event for each token, or one for each whole response.
+            is_streaming: an event for each step, or one for each whole response.
             check: called before each step; raises when the weights are no longer those of this session.
             recording: has room for what this network computes, and takes it; for a session that is not streaming.
+            graphs: lends the cache and the recorded steps, for a network whose attention reads pages on a GPU. None:
+                a cache of its own.
         """
-        self._cache = PagedCache(num_pages, is_marked=recording is not None)
+        pages_per_slot = num_pages if max_positions is None else min(num_pages, pages_of(max_positions))
         self._recorder: Recorder | None = None
-        if recording is not None:
-            assert network.recordable is not None and network.kernels is not None and not is_streaming  # noqa: PT018
-            self._recorder = Recorder(recording, network.recordable, network.kernels.head, self._cache)
-            network = replace(network, forward=self._recorder.forward, chosen=self._recorder.choose)
-        self._network, self._encode, self._check = network, encode, check
+        decoder: Decoder
+        if graphs is not None:
+            decoder = graphs.decoder(
+                network, num_pages=num_pages + 1, num_slots=num_slots, pages_per_slot=pages_per_slot + 1
+            )
+        else:
+            cache = PagedCache(num_pages + (network.at_once > 1), is_marked=recording is not None)
+            if recording is not None:
+                assert network.recordable is not None and network.kernels is not None  # noqa: PT018
+                assert not is_streaming
+                self._recorder = Recorder(recording, network.recordable, network.kernels.head, cache)
+                network = replace(network, forward=self._recorder.forward, chosen=self._recorder.choose)
+            decoder = EagerDecoder(network, cache)
+        self._network, self._cache, self._encode, self._check = network, decoder.cache, encode, check
         self._max_positions, self._prefill_tokens, self._is_streaming = max_positions, prefill_tokens, is_streaming
         self._scheduler = Scheduler(num_slots=num_slots, num_pages=num_pages)
-        pages_per_slot = num_pages if max_positions is None else min(num_pages, pages_of(max_positions))
         self._slots = Slots(
-            network, self._cache, num_slots=num_slots, pages_per_slot=pages_per_slot, eos_ids=eos_ids, decode=decode
+            network, decoder, num_slots=num_slots, pages_per_slot=pages_per_slot, eos_ids=eos_ids, decode=decode
         )
         self._num_requests = 0
         self._cancelled: set[int] = set()
@@ -139,7 +153,7 @@ class Session:
             self._scheduler.drop(sample)
 
     def step(self) -> list[Event]:
-        """Reads a piece of what waits, then adds one token to every live sequence.
+        """Reads a piece of what waits, then adds a token to every live sequence, or some where steps run in a row.
 
         Raises:
             RunError: the weights changed since the session was opened, or they give numbers that are not finite.
@@ -151,15 +165,13 @@ class Session:
             if not self._slots.num_live:
                 return []
             started = time.perf_counter()
-            stepped = self._slots.step(wants_newest=self._is_streaming)
-            self._steps += 1
-            self._sampled += self._slots.num_live
+            stepped = self._slots.step()
+            self._steps += stepped.steps
+            self._sampled += int(stepped.new.sum())
             self._decode_s += time.perf_counter() - started
-            if stepped.newest is not None:
-                rows = [([token], [logprob]) for token, logprob in zip(*stepped.newest, strict=True)]
-                events = self._events(range(len(rows)), rows, stepped)
-            else:
-                events = self._events(stepped.finished, self._slots.said(stepped.finished), stepped)
+            told = range(len(stepped.new)) if self._is_streaming else stepped.finished
+            rows = self._slots.said(told, stepped.new if self._is_streaming else None)
+            events = self._events(told, rows, stepped)
             self._scheduler.leave(stepped.finished)
         return events
 

@@ -12,7 +12,7 @@ What this is not: a language. There are no variables, no conditions and no loops
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import Field, model_validator
 
@@ -22,6 +22,7 @@ from zero2r1.core.errors import ConfigError
 from zero2r1.core.run import name_is_safe
 from zero2r1.evals.config import EvalConfig
 from zero2r1.learner.config import LearnerConfig
+from zero2r1.models.device import settled_device
 from zero2r1.policy.sampler_config import SamplerConfig
 from zero2r1.rewards.base import RewardConfig, VerdictConfig
 from zero2r1.rl.config import RLConfig
@@ -48,6 +49,10 @@ class Recipe(Strict):
     """The one seed: every random number of the run is a function of it."""
     threads: int | None = Field(default=None, ge=1)
     """Compute threads; None: what torch chooses. Results are bit-equal only for equal thread counts."""
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+    """Where the networks compute, for training, sampling and evaluation alike. auto: on an NVIDIA GPU where torch has
+    one, else on the processor; settled when the recipe is read, so the run folder names the one it got. Results are
+    bit-equal only on the same device. Ours: the processor, until this has run on a GPU (docs/gpu.md)."""
     model: ModelConfig | None = None
     """The base model of stages that say `init: model`, and the default of `pretrain`."""
     tasks: tuple[TaskConfig, ...] | None = None
@@ -135,28 +140,32 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe with its `extends` chain and `a.b=c` overrides. Raises ConfigError with file, line and column."""
     document = configs.load(path(name), overrides, resolve_base=_base_of)
     _refuse_silent_overrides(document.data, overrides)
-    return with_settled_dtypes(configs.validate(Recipe, _with_sections(document)))
+    return settled(configs.validate(Recipe, _with_sections(document)))
 
 
-def with_settled_dtypes(recipe: Recipe) -> Recipe:
-    """The recipe with each `learner.compute_dtype: auto` replaced by the data type that this machine is fastest in.
+def settled(recipe: Recipe) -> Recipe:
+    """The recipe with `device: auto` replaced by the one that is here, and each `learner.compute_dtype: auto` by the
+    data type that this device is fastest in.
+
+    A device that is named is left as it is: a recipe for a GPU can be read, planned and shown where there is none.
 
     Ours: before anything is keyed, planned or written down. So a stage's key and manifest and config.resolved.yaml name
     what was computed with; a run that is resumed keeps it, and the same recipe on a machine of the other kind is
     another run.
     """
-    stages = {name: _with_settled_dtype(stage) for name, stage in recipe.stages.items()}
-    return _with_settled_dtype(recipe).model_copy(update={"stages": stages})
+    device = settled_device(recipe.device)
+    stages = {name: _with_settled_dtype(stage, device) for name, stage in recipe.stages.items()}
+    return _with_settled_dtype(recipe, device).model_copy(update={"stages": stages, "device": device})
 
 
-def _with_settled_dtype(holder: Holder) -> Holder:
+def _with_settled_dtype(holder: Holder, device: str) -> Holder:
     """Imports torch only when there is something to settle: reading a recipe is light."""
     learner = getattr(holder, "learner", None)
     if learner is None or learner.compute_dtype != "auto":
         return holder
     from zero2r1.models.precision import fast_dtype
 
-    return holder.model_copy(update={"learner": learner.model_copy(update={"compute_dtype": fast_dtype()})})
+    return holder.model_copy(update={"learner": learner.model_copy(update={"compute_dtype": fast_dtype(device)})})
 
 
 def _base_of(base: str, child: Path) -> Path:

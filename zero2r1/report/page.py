@@ -103,7 +103,7 @@ def _facts(data: ReportData) -> list[tuple[str, str]]:
     """What a reader asks first: state, seed, machine, command."""
     environment = data.environment
     seed = data.recipe.get("seed", environment.get("seed"))
-    machine = " ".join(str(environment[name]) for name in ("system", "machine") if name in environment)
+    machine = " ".join(str(environment[name]) for name in ("system", "machine", "gpu") if name in environment)
     known = [
         ("state", str(data.status.get("state", "unknown"))),
         ("seed", "" if seed is None else str(seed)),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from transformers import PreTrainedTokenizerBase
 
 from zero2r1.core.dialogue import Dialect
@@ -31,6 +32,15 @@ def peak_memory_gib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_PER_GIB
 
 
+def peaks(device: str) -> dict[str, float]:
+    """`memory/peak_gib` of this process and, where it computes on a GPU, `memory/peak_device_gib` of torch's tensors
+    there."""
+    found = {"memory/peak_gib": peak_memory_gib()}
+    if device == "cuda":
+        found["memory/peak_device_gib"] = torch.cuda.max_memory_allocated() / 2**30
+    return found
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """One stage of one run."""
@@ -45,6 +55,8 @@ class Context:
     parents: Mapping[str, str]
     """Role (`base`, `teacher`) -> stage name."""
     observer: Observer
+    device: str = "cpu"
+    """Where the stage's networks compute: the recipe's, `cpu` or `cuda`."""
 
     def address(self, purpose: str, step: int) -> Address:
         """Where the random numbers of one purpose and step of this stage come from."""
@@ -116,7 +128,7 @@ class Journal:
     def record(self, step: int, metrics: Mapping[str, Value], timings: Mapping[str, float]) -> None:
         """One update. `metrics` must be a pure function of the recipe; anything of the clock goes into `timings`."""
         self.metrics.append({"step": step, **metrics})
-        self.timings.append({"step": step, **timings, "memory/peak_gib": peak_memory_gib()})
+        self.timings.append({"step": step, **timings, **peaks(self.context.device)})
         self.context.observer.update(self.context.name, step, self.total, {**metrics, **timings})
         now = time.monotonic()
         if now - self._status_at > STATUS_PERIOD_S or step == self.total:

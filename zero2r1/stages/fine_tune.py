@@ -22,7 +22,7 @@ def fine_tune(
     extra: Mapping[str, object],
 ) -> Outcome:
     """Teach the stage's base model the R1 template and the rows; `extra` goes into the manifest."""
-    model = load_model(context.base_model())
+    model = load_model(context.base_model(), device=context.device)
     tokenizer = context.base_tokenizer(Dialect.R1)
     encoded = encode_all(dialogues(rows), tokenizer, max_tokens=stage.sft.max_tokens)
     steps = stage.sft.epochs * steps_per_epoch(len(encoded.examples), stage.sft.batch_rows)

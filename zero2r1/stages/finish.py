@@ -68,7 +68,7 @@ def measure_again(context: Context, stage: StageBase) -> dict[str, object]:
     if manifest is None:
         raise RunError("Z408", f"stage '{context.name}' is not finished", where=str(context.folder.root))
     dialect = Dialect(str(manifest["dialect"]))
-    model = load_model(context.folder.model)
+    model = load_model(context.folder.model, device=context.device)
     _measure(context, stage, model, load_tokenizer(context.folder.model), dialect)
     return {name: manifest[name] for name in ("outputs", "dialect", "updates", "cost", "facts")}
 

@@ -42,7 +42,7 @@ def run(context: Context, stage: PretrainStage) -> Outcome:
     vocabulary = [turn.content for document in corpus(stage.vocab_documents, 0) for turn in document.messages]
     tokenizer = make_tokenizer(vocabulary, vocab_size=shape.vocab_size, whole=(R1_ZERO_BEFORE, R1_ZERO_AFTER))
     set_template(tokenizer, Dialect.R1_ZERO)
-    model = make_tiny(shape, tokenizer, seed=key(context.address("init", 0)))
+    model = make_tiny(shape, tokenizer, seed=key(context.address("init", 0))).to(context.device)
 
     def updates(learner: Learner, start: int) -> Iterator[Mapping[str, float]]:
         for step in range(start, stage.steps):

@@ -35,7 +35,8 @@ def train(context: Context, stage: ZeroRLStage | ReasoningRLStage) -> Outcome:
     """GRPO from the base stage's model until `rl.steps` updates, from the last checkpoint on if there is one."""
     dialect = Dialect(stage.dialect)
     tokenizer = context.base_tokenizer(dialect)
-    learner = Learner(load_model(context.base_model()), stage.learner, total_steps=stage.rl.steps)
+    model = load_model(context.base_model(), device=context.device)
+    learner = Learner(model, stage.learner, total_steps=stage.rl.steps)
     refuse_small_disk(context.folder.checkpoints, learner, has_reference=stage.rl.kl_coef > 0)
     restored = load_latest(context.folder.checkpoints, learner, report=context.report)
     start = Cursor(**restored.state) if restored else Cursor()

@@ -46,7 +46,8 @@ POINTS = _points(
         "zero2r1.policy.engine": {"Engine.sample": "sampling"},
         "zero2r1.stages.stopwatch": {"TimedPolicy.sample": "sampling"},  # of any sampler
         "zero2r1.policy.session": {"Session._turn_over": "admission", "Session._read": "prefill"},
-        "zero2r1.policy.slots": {"Slots.step": "decode", "Slots._choose": "choice"},
+        "zero2r1.policy.slots": {"Slots.step": "decode"},
+        "zero2r1.policy.steps": {"_choose": "choice"},
         "zero2r1.rewards.beside": {"Beside.gather": "waiting for rewards", "score_group": "rewards"},
         "zero2r1.learner.learner": {
             "Learner.step": "update",

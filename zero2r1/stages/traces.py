@@ -57,9 +57,10 @@ def collect(context: Context, stage: ColdStartStage | RejectionSamplingStage) ->
     dialect = Dialect(str((teacher.read_manifest() or {})["dialect"]))
     config = stage.sampling
     task = make_task(stage.tasks, seed=context.seed)
+    model, tokenizer = load_model(teacher.model, device=context.device), load_tokenizer(teacher.model)
     with (
         context.reward(measuring(), stage, dialect) as reward,
-        open_policy(load_model(teacher.model), load_tokenizer(teacher.model), stage.sampler) as policy,
+        open_policy(model, tokenizer, stage.sampler) as policy,
     ):
         samples = sample_chunks(context, policy, task, reward, config)
     traces, dropped = keep_good(samples, config, dialect, teacher.name)

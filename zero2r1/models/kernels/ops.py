@@ -32,6 +32,9 @@ _STREAMS = {**{(dtype, dtype): name for dtype, name in NAMES.items()}, (torch.fl
 class Kernels:
     """The loaded library."""
 
+    device_type = "cpu"
+    """Where tensors are."""
+
     def __init__(self, folder: Path) -> None:
         """
         Args:
