@@ -10,14 +10,14 @@ SCRIPT = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from zero2r1.models.gpu import layers, logits
+from zero2r1.models.gpu import layers, logits, pages
 
-def built(function, kinds, **constants):
+def built(function, kinds, warps=8, **constants):
     kinds = iter(kinds.split())
     signature = {name: "constexpr" if name in constants else next(kinds) for name in function.arg_names}
     places = {(function.arg_names.index(name),): value for name, value in constants.items()}
     source = ASTSource(fn=function, signature=signature, constexprs=places, attrs={})
-    made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 8})
+    made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": warps})
     assert "st.local" not in made.asm["ptx"], function.__name__  # registers enough
     print(function.__name__)
 
@@ -33,6 +33,11 @@ for w in ("*fp32", "*bf16"):
     built(logits._read, f"*fp32 *fp32 *fp32 {w} *fp32 *i64 fp32 i32", HAS_SLOPE=True, BLOCK=4096)
     built(logits._sum_blocks, f"*fp32 *fp64 {w} i32 fp32 i32 i32", BLOCK=4096)
     built(logits._draw, f"*i64 *fp32 *fp32 *fp64 {w} *fp64 i32 fp32 i32 i32", BLOCKS=64, BLOCK=4096)
+    kinds = f"*fp32 *fp32 *fp32 {' '.join([w] * 5)} *i32 *i64 i32 i32 i32 i32 fp32"
+    for heads, shared, width in ((3, 3, 64), (2, 6, 128)):
+        built(pages._attend_parts, kinds, warps=4, KV_HEADS=heads, SHARED=shared, ROWS=16, WIDTH=width, WIDTH_V=width,
+              COLUMNS=width, COLUMNS_V=width, PARTS=4, PAGE=16, BLOCK=64)
+    built(pages._join_parts, f"{w} *fp32 *fp32 *fp32", warps=1, WIDTH_V=128, COLUMNS_V=128, PARTS=4)
 """
 
 
@@ -47,4 +52,4 @@ def test_every_function_compiles_for_an_h100(root, tmp_path):
         capture_output=True, text=True, timeout=200,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-2000:]
-    assert len(set(result.stdout.split())) == 8
+    assert len(set(result.stdout.split())) == 10

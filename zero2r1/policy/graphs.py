@@ -27,7 +27,7 @@ from zero2r1.policy.network import Network
 def rows_recorded(count: int) -> int:
     """The number of rows that a step of `count` sequences runs with: 1, 2, 3, 4, 6, 8, 12, 16, 24 and so on.
 
-    Ours: a row more costs next to nothing while a step reads all weights; a recording takes a tenth of a second.
+    Ours: a row more costs little while a step reads all weights, and each recording takes time and memory.
     """
     power = 1 << max(0, count - 1).bit_length()
     return power * 3 // 4 if power >= 4 and count <= power * 3 // 4 else power

@@ -7,10 +7,9 @@
             ...
 
 A step reads at most `prefill_tokens` tokens of waiting prompts, then decodes once (on a GPU some times in a row, see
-`steps`). A sample enters with all but the
-last token of its prompt in the cache; that last token is the first one it decodes. So prompts need no logits of their
-own, and every token of a response comes out of the same few lines. `Engine.sample` is a session that gets all jobs and
-runs to the end.
+`steps`). A sample enters with all but the last token of its prompt in the cache; that last token is the first one it
+decodes. So prompts need no logits of their own, and every token of a response comes out of the same few lines.
+`Engine.sample` is a session that gets all jobs and runs to the end.
 
 What it does not do: text (except for stop strings), lineage, threads: whoever opens a session steps it, adds to it and
 cancels in one thread.
