@@ -140,11 +140,11 @@ def interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_steps_over_memory_that_stays_are_those_of_transformers(
     words: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch, make: Callable
 ) -> None:
-    model, sampling = make(words, num_end_tokens=1), Sampling(max_new_tokens=10)
-    expected = sampled(Engine(model, words, kernels="off"), sampling, samples=1)
+    model, sampling = make(words, num_end_tokens=1), Sampling(max_new_tokens=9)
+    expected = sampled(Engine(model, words, kernels="off"), sampling, samples=1, count=2)
     interpreted(monkeypatch)
     engine = Engine(model, words)
-    found = sampled(engine, sampling, samples=1)
+    found = sampled(engine, sampling, samples=1, count=2)
     assert_same(found, expected)
     assert gap(model, list(found.values())) <= 1e-5
     assert engine.stats.preemptions == 0
