@@ -1,6 +1,7 @@
 """Steps in a row, and steps over memory that stays, against steps one by one: the same tokens, at no one's cost."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +10,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from zero2r1.core.types import Completion, Finish
 from zero2r1.models.joined import are_joined, join, whole
+from zero2r1.models.load import load_model
+from zero2r1.models.save import save_model, weights_hash
 from zero2r1.policy import engine as engines
 from zero2r1.policy import network as networks
 from zero2r1.policy.base import Sampling
@@ -182,6 +185,15 @@ def test_weights_are_read_where_they_are_learned_and_the_cache_stays(
     engine.follow(model, version=2)
     assert gap(model, list(sampled(engine, sampling, samples=1, count=1).values())) <= 1e-5
     assert len(made) == 3
+
+
+def test_joined_weights_are_saved_loaded_and_hashed_as_before(words: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    model = llama(words)
+    before = weights_hash(model)
+    join(model)
+    assert weights_hash(model) == before
+    save_model(model, words, tmp_path)
+    assert weights_hash(load_model(tmp_path)) == before
 
 
 def test_joined_weights_are_one_memory_and_the_same_parameters(words: PreTrainedTokenizerFast) -> None:

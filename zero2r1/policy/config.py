@@ -26,5 +26,6 @@ class EngineConfig(Strict):
     """Before each call, hash the weights and compare (about 1 s per GB). When false only the version counters of the
     tensors are compared: free, but blind to changes made through `.data`. Ours."""
     kernels: Literal["auto", "off"] = "auto"
-    """`auto`: on a CPU, sample with code compiled on this machine where there is a compiler and the architecture is
-    known. `off`: through transformers alone. Ours: the same numbers up to rounding, several times faster."""
+    """`auto`: sample with code compiled on this machine (C++ for a CPU, Triton for a GPU) where there is a compiler and
+    the architecture is known. `off`: through transformers alone. Ours: the same numbers up to rounding, several times
+    faster on a CPU."""
