@@ -13,10 +13,11 @@ from zero2r1.models.joined import are_joined, join, whole
 from zero2r1.models.load import load_model
 from zero2r1.models.save import save_model, weights_hash
 from zero2r1.policy import engine as engines
+from zero2r1.policy import graphs
 from zero2r1.policy import network as networks
 from zero2r1.policy.base import Sampling
 from zero2r1.policy.engine import Engine
-from zero2r1.policy.graphs import GraphDecoder, Graphs, rows_recorded
+from zero2r1.policy.graphs import GraphDecoder, rows_recorded
 from zero2r1.policy.pages import PAGE
 from zero2r1.policy.requests import Request
 
@@ -166,7 +167,7 @@ def test_weights_are_read_where_they_are_learned_and_the_cache_stays(
 
     model, sampling = llama(words), Sampling(max_new_tokens=2)
     interpreted(monkeypatch)
-    monkeypatch.setattr(engines, "Graphs", lambda: Graphs(make=Counted))
+    monkeypatch.setattr(graphs, "GraphDecoder", Counted)
     engine = Engine(model, words)
     before = sampled(engine, sampling, samples=1, count=1)
     with torch.no_grad():

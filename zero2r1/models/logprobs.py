@@ -40,7 +40,7 @@ DEVICE_LOGITS = 2**22
 
 GPU_MAX_LOGITS, GPU_KEPT_BYTES = 2**28, 2**32
 """Ours: MAX_LOGITS and KEPT_BYTES where a GPU's kernels read the logits: 2 GiB and 4 GiB of the tens that it has. Its
-products are quickest over thousands of rows, and no cache holds their results anyway."""
+products want thousands of rows, and no cache holds their results anyway. Not measured."""
 
 
 def token_logprobs(

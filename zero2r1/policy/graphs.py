@@ -11,8 +11,6 @@ else, steps go on without: slower, and right.
 What it does not do: choose tokens (`steps` does), read prompts.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -145,12 +143,11 @@ class GraphDecoder:
             self.trouble = f"a recorded step of {rows} sequences says something else than the step itself"
 
 
-@dataclass(slots=True, kw_only=True)
 class Graphs:
     """The decoder of a sampler, which one session after the other uses. Two at a time need one each."""
 
-    make: Callable[..., GraphDecoder] = GraphDecoder
-    _decoder: GraphDecoder | None = field(default=None, repr=False)
+    def __init__(self) -> None:
+        self._decoder: GraphDecoder | None = None
 
     @property
     def trouble(self) -> str:
@@ -166,5 +163,5 @@ class Graphs:
             if (num_pages, num_slots, pages_per_slot) == (kept.cache.num_pages, kept.num_slots, kept.pages_per_slot):
                 return kept
         self._decoder = None  # its memory first
-        self._decoder = self.make(network, num_pages=num_pages, num_slots=num_slots, pages_per_slot=pages_per_slot)
+        self._decoder = GraphDecoder(network, num_pages=num_pages, num_slots=num_slots, pages_per_slot=pages_per_slot)
         return self._decoder

@@ -61,7 +61,7 @@ class Network:
     at_once: int = 1
     """Most decoding steps in a row between which the host does not look."""
     follows: Callable[[PreTrainedModel], bool] = lambda model: False
-    """Whether it reads the weights of this model where they lie."""
+    """Whether it goes on to read this model's weights as they change. Where not, ask for another network."""
 
     @property
     def attention(self) -> AttentionKernels | None:
