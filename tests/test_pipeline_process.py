@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from zero2r1.pipeline import process
-from zero2r1.pipeline.process import KEPT_BYTES, settle
+from zero2r1.pipeline.process import KEPT_BYTES, NEVER, settle
 
 
 class Library:
@@ -44,7 +44,7 @@ def test_threads_are_set_where_they_are_named():
 
 def test_glibc_is_told_to_keep_what_is_freed(library: Library):
     settle(None)
-    assert library.told == [(-1, KEPT_BYTES), (-3, KEPT_BYTES)]  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
+    assert library.told == [(-1, NEVER), (-3, KEPT_BYTES)]  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
 
 
 @pytest.mark.parametrize(
@@ -64,4 +64,4 @@ def test_another_library_is_left_alone(library: Library, monkeypatch: pytest.Mon
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's own settings")
 def test_this_glibc_takes_the_settings():
-    assert ctypes.CDLL(None).mallopt(-1, KEPT_BYTES) == ctypes.CDLL(None).mallopt(-3, KEPT_BYTES) == 1
+    assert ctypes.CDLL(None).mallopt(-1, NEVER) == ctypes.CDLL(None).mallopt(-3, KEPT_BYTES) == 1

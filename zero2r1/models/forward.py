@@ -70,14 +70,17 @@ def _recomputing(model: PreTrainedModel) -> Iterator[None]:
             why="transformers marks no layer of this architecture so",
             fix="learner.activation_checkpointing=false and fewer learner.micro_tokens",
         )
+    before = [layer.__dict__.get("forward") for layer in layers]
     try:
         for layer in layers:
             again = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
             layer.__dict__["forward"] = again  # before the class's own in the order of lookup
         yield
     finally:
-        for layer in layers:
+        for layer, own in zip(layers, before, strict=True):
             layer.__dict__.pop("forward", None)
+            if own is not None:
+                layer.__dict__["forward"] = own
 
 
 def attention_window(model: PreTrainedModel) -> int | None:

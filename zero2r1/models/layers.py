@@ -1,7 +1,8 @@
-"""The layers of a network, learned faster: RMSNorm, SwiGLU and attention modules with compiled kernels (Triton's on a
-GPU), both ways. The sampler runs the same kernels (`models.fused`).
+"""The layers of a network, learned faster: RMSNorm, SwiGLU, attention and their sums with compiled kernels (Triton's on
+a GPU), both ways. The sampler runs the same kernels (`models.fused`).
 
-`quicken(model, kernels)` gives the norms, feed-forwards and attentions of a Llama-like network another `forward`.
+`quicken(model, kernels)` gives norms, feed-forwards, attentions and decoder layers of a Llama-like network another
+`forward`.
 Parameters, their names, saved files and hashes stay as they are, and so does every number up to rounding: each layer is
 tried against its own forward first, and left alone where the two differ.
 
@@ -22,13 +23,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from zero2r1.models import residual, rotary
 from zero2r1.models.kernels.arguments import LANES
 from zero2r1.models.kernels.build import NoKernelsError
 from zero2r1.models.kernels.choice import kernels_for
 from zero2r1.models.kernels.protocol import AnyKernels
-from zero2r1.models.linear import is_plain, outer, product
+from zero2r1.models.linear import back, is_plain, outer, product
 from zero2r1.models.recording import Known
-from zero2r1.models.rotary import ATTENTIONS, agrees, attention
+from zero2r1.models.residual import LAYERS, decoder_layer
+from zero2r1.models.rotary import ATTENTIONS, attention
 
 NORMS = frozenset({"LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"})
 """Classes of transformers that compute `rms_norm` of their `weight` and `variance_epsilon`."""
@@ -62,7 +65,8 @@ def is_quick(module: nn.Module | None) -> bool:
 
 
 def quicken(model: nn.Module, kernels: AnyKernels) -> int:
-    """Gives norms, feed-forwards and attentions of known classes a faster forward, in place; returns how many.
+    """Gives norms, feed-forwards, attentions and decoder layers of known classes a faster forward, in place; returns
+    how many.
 
     A bfloat16 network all of whose norms of the stream are quick also gets its sum of all layers in float32.
     Doing it twice changes nothing. The new `forward` is an attribute of the module; deleting that undoes it.
@@ -81,9 +85,13 @@ def quicken(model: nn.Module, kernels: AnyKernels) -> int:
 def _quick_forward_of(module: nn.Module, kernels: AnyKernels) -> Callable[..., Any] | None:
     """The faster forward of a module of a known class, when it computes the same."""
     name = type(module).__name__
-    if name in ATTENTIONS:
-        tolerance = TOLERANCE.get(module.q_proj.weight.dtype, 0.0)
-        return attention if agrees(module, kernels, rows=TRIED_ROWS, tolerance=tolerance) else None
+    for names, forward, agrees in (
+        (ATTENTIONS, attention, rotary.agrees),
+        (LAYERS, decoder_layer, residual.agrees),
+    ):
+        if name in names:
+            tolerance = TOLERANCE.get(next(module.parameters()).dtype, 0.0)
+            return forward if agrees(module, kernels, rows=TRIED_ROWS, tolerance=tolerance) else None
     make = _norm if name in NORMS else _feed_forward if name in FEED_FORWARDS else None
     return make if make is not None and _agrees(module, kernels, _Quick(make, module, kernels)) else None
 
@@ -183,29 +191,27 @@ class _SwiGlu(torch.autograd.Function):
     ) -> Tensor:
         ctx.kernels = kernels
         if known is not None:
-            ctx.save_for_backward(x, *known("gate_up").chunk(2, dim=1), gate, up, down)
-            return known("down").view(x.shape)
+            gate_up, index = known.picked("gate_up")
+            ctx.save_for_backward(x, *gate_up.chunk(2, dim=1), index, gate, up, down)
+            return known.copied("down").view(x.shape)
         rows = _rows(x)
         gates, ups = (product(rows, weight, kernels.products) for weight in (gate, up))
-        ctx.save_for_backward(x, gates, ups, gate, up, down)
+        ctx.save_for_backward(x, gates, ups, None, gate, up, down)
         return product(kernels.silu_mul(gates, ups), down, kernels.products).view(x.shape)
 
     @staticmethod
     @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, gates, ups, gate, up, down = ctx.saved_tensors
+        x, gates, ups, index, gate, up, down = ctx.saved_tensors
         needs_x, needs_gate, needs_up, needs_down, _, _ = ctx.needs_input_grad
         rows, pulls = _rows(x), _rows(gradient)
-        mixed, grad_gates, grad_ups = ctx.kernels.silu_mul_backward(pulls @ down, gates, ups)
-        grad_down = outer(pulls, mixed) if needs_down else None
-        return (
-            (grad_gates @ gate).addmm_(grad_ups, up).view(x.shape) if needs_x else None,
-            outer(grad_gates, rows) if needs_gate else None,
-            outer(grad_ups, rows) if needs_up else None,
-            grad_down,
-            None,
-            None,
-        )
+        products = ctx.kernels.products
+        by_mixed = back([pulls], [down], products)
+        mixed, by_gates, by_ups = ctx.kernels.silu_mul_backward(by_mixed, gates, ups, index=index)
+        by_x = back([by_gates, by_ups], [gate, up], products).view(x.shape) if needs_x else None
+        by_gate, by_up = outer([by_gates if needs_gate else None, by_ups if needs_up else None], rows, products)
+        (by_down,) = outer([pulls if needs_down else None], mixed, products)
+        return by_x, by_gate, by_up, by_down, None, None
 
 
 def _norm(module: nn.Module, kernels: AnyKernels, x: Tensor) -> Tensor:

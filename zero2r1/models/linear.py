@@ -1,7 +1,7 @@
-"""Projections whose results do not depend on the batch: forward by the kernels' products, gradients by the library's.
+"""Projections whose results do not depend on the batch, and the products of their gradients.
 
-The sampler multiplies with the same kernels, so both get the same bits (`models.kernels.products`). Where kernels have
-no products (a GPU's), all of them are the library's.
+The sampler multiplies with the same kernels, so both get the same bits (`models.kernels.products`). Gradients are the
+kernels' in bfloat16 and the library's in float32. Where kernels have no products (a GPU's), all are the library's.
 
 What it does not do: adapters and hooks: `is_plain` says which layers it is for.
 """
@@ -66,6 +66,7 @@ class _Projected(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         weights, biases = parameters[: len(parameters) // 2], parameters[len(parameters) // 2 :]
         ctx.save_for_backward(x, *weights)
+        ctx.products = products
         if known is not None:
             return known
         return tuple(product(x, weight, products, bias) for weight, bias in zip(weights, biases, strict=True))
@@ -75,30 +76,61 @@ class _Projected(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, *weights = ctx.saved_tensors
         needs_x, _, _, *needs = ctx.needs_input_grad
-        by_x: Tensor | None = None
-        if needs_x:
-            by_x = gradients[0] @ weights[0]
-            for gradient, weight in zip(gradients[1:], weights[1:], strict=True):
-                by_x.addmm_(gradient, weight)
         needs_weight, needs_bias = needs[: len(weights)], needs[len(weights) :]
+        wanted = [one if need else None for one, need in zip(gradients, needs_weight, strict=True)]
         return (
-            by_x,
+            back(gradients, weights, ctx.products) if needs_x else None,
             None,
             None,
-            *(outer(one, x) if need else None for one, need in zip(gradients, needs_weight, strict=True)),
+            *outer(wanted, x, ctx.products),
             *(one.sum(0) if need else None for one, need in zip(gradients, needs_bias, strict=True)),
         )
 
 
-def outer(left: Float[Tensor, "N A"], right: Float[Tensor, "N B"]) -> Float[Tensor, "A B"]:
-    """left^T right.
+def back(
+    gradients: Sequence[Float[Tensor, "n _"]], weights: Sequence[Float[Tensor, "_ I"]], products: AnyProducts
+) -> Float[Tensor, "n I"]:
+    """The sum over projections of gradient weight: the gradient by what they all read.
+
+    Source: Ours: the definition; the sum is one tensor, to which a product at a time is added.
+    """
+    kernels = products.gradients
+    if kernels is not None and kernels.takes(*gradients, *weights):
+        found: Tensor | None = None
+        for gradient, weight in zip(gradients, weights, strict=True):
+            found = kernels.back(gradient, kernels.pack(weight), out=found)
+        assert found is not None
+        return found
+    total = gradients[0] @ weights[0]
+    for gradient, weight in zip(gradients[1:], weights[1:], strict=True):
+        total.addmm_(gradient, weight)
+    return total
+
+
+def outer(
+    gradients: Sequence[Float[Tensor, "n _"] | None], x: Float[Tensor, "n I"], products: AnyProducts
+) -> list[Float[Tensor, "_ I"] | None]:
+    """gradient^T x for each of the gradients: those by the weights of projections that read x.
+
+    Source: Ours: the definition.
+    """
+    kernels = products.gradients
+    wanted = [gradient for gradient in gradients if gradient is not None]
+    if not wanted or kernels is None or not kernels.takes(x, *wanted):
+        return [None if gradient is None else _turned_product(gradient, x) for gradient in gradients]
+    packed = kernels.pack(x)
+    return [None if gradient is None else kernels.outer(gradient, packed) for gradient in gradients]
+
+
+def _turned_product(left: Float[Tensor, "N A"], right: Float[Tensor, "N B"]) -> Float[Tensor, "A B"]:
+    """left^T right by the library.
 
     Ours: with tiles (AMX) oneDNN reads a transposed bfloat16 matrix so slowly that turning the narrower one first pays.
     """
     if left.dtype != torch.bfloat16 or left.device.type != "cpu" or not cpu_has_tiles():
         return left.t() @ right
     if left.shape[1] > right.shape[1]:
-        return outer(right, left).t().contiguous()
+        return _turned_product(right, left).t().contiguous()
     turned = left.new_empty(left.shape[1], left.shape[0])
     for start in range(0, len(left), TURNED_ROWS):
         turned[:, start : start + TURNED_ROWS] = left[start : start + TURNED_ROWS].t()

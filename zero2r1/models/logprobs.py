@@ -20,6 +20,7 @@ from torch import Tensor
 
 from zero2r1.models.head import Head, is_wide
 from zero2r1.models.head_gradients import HeadGradients
+from zero2r1.models.kernels.gradients import Picked
 from zero2r1.models.kernels.protocol import AnyHead
 from zero2r1.models.recording import Choices
 
@@ -165,16 +166,20 @@ class _TokenLogprobs(torch.autograd.Function):
         # d loss / d (hidden weight^T + bias) = factor * (p - onehot) * slope. The factor of a token is applied to E
         # numbers, not to V.
         factor = gradient[:, None] * -ctx.how.factor
-        sums = HeadGradients(hidden, weight, bias, factor, ctx.needs_input_grad[:3])
-        if ctx.how.known is not None:
-            for chunk in [slice(0, len(hidden))] if ctx.how.is_kept else ctx.how.chunks(len(hidden)):
-                sums.add(chunk, ctx.how.known.slopes(chunk))
+        how: _How = ctx.how
+        kernels = None if how.kernels is None else how.kernels.products.gradients
+        sums = HeadGradients(hidden, weight, bias, factor, ctx.needs_input_grad[:3], kernels)
+        everything = slice(0, len(hidden))
+        if how.known is not None:
+            numbers, index = how.known.slopes
+            for chunk in [everything] if how.is_kept or sums.reads_in_place else how.chunks(len(hidden)):
+                sums.add(chunk, Picked(numbers, index[chunk]))
             return (*sums.found(), None, None)
         targets, normaliser, slopes = rest
         if slopes is not None:
-            sums.add(slice(0, len(hidden)), slopes)
+            sums.add(everything, slopes)
             return (*sums.found(), None, None)
-        chunks = _Chunks(hidden, weight, bias, ctx.how)
+        chunks = _Chunks(hidden, weight, bias, how)
         for chunk in chunks.chunks():
             sums.add(chunk, chunks.away(chunk, targets, normaliser, sums))
         return (*sums.found(), None, None)

@@ -14,7 +14,7 @@ its budget: a call that could need more is not recorded at all.
 """
 
 import mmap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 
+from zero2r1.models.kernels.gradients import Picked
 from zero2r1.models.kernels.ops import Kernels
 from zero2r1.models.kernels.protocol import AnyHead, AnyKernels
 from zero2r1.models.save import Counters, counters_of
@@ -45,10 +46,25 @@ class Outputs(NamedTuple):
 
 Part = Literal["qkv", "mixed", "output", "gate_up", "down"]
 """A field of `Outputs`."""
-Reader = Callable[[int, Part], Tensor]
-"""Outputs of some tokens that were computed before, by layer and part."""
-Known = Callable[[Part], Tensor]
-"""The same of one layer."""
+
+
+class Known:
+    """Outputs of some tokens and one layer that were computed before."""
+
+    def __init__(self, room: Outputs, rows: Int64[Tensor, " T"], kernels: Kernels) -> None:
+        self._room, self._rows, self._kernels = room, rows, kernels
+
+    def picked(self, part: Part) -> Picked:
+        """They themselves."""
+        return Picked(getattr(self._room, part), self._rows)
+
+    def copied(self, part: Part) -> Float[Tensor, "T W"]:
+        """In memory of their own."""
+        return self._kernels.gather(*self.picked(part))
+
+
+Reader = Sequence[Known]
+"""By layer."""
 
 
 class Layout(NamedTuple):
@@ -74,8 +90,8 @@ class Choices(NamedTuple):
     """In nats, at the temperature of the sampling."""
     entropy: Float32[Tensor, " n"]
     """Of the whole distribution, in nats."""
-    slopes: Callable[[slice], Tensor]
-    """[rows of the slice, V] softmax(logits / temperature) - onehot(token), in the network's dtype."""
+    slopes: Picked
+    """[n, V] softmax(logits / temperature) - onehot(token), in the network's dtype: rows of the recording."""
 
 
 class Recording:
@@ -192,19 +208,16 @@ class Recording:
         return self._rows.get(tuple(token_ids.tolist()))
 
     def reader(self, rows: Int64[Tensor, " T"]) -> Reader:
-        """Reads copies of what these rows hold."""
-        kernels, rooms = self._kernels, self._rooms
-        assert kernels is not None
-        return lambda layer, part: kernels.gather(getattr(rooms[layer], part), rows)
+        """What these rows hold, until something else is recorded."""
+        assert self._kernels is not None
+        return [Known(room, rows, self._kernels) for room in self._rooms]
 
     def choices(self, rows: Int64[Tensor, " n"], *, temperature: float) -> Choices | None:
         """What was said of the tokens after these rows, where it was recorded of all of them, at this temperature."""
         logprobs, entropy = self._figures[:, rows]
         if temperature != self._temperature or bool(logprobs.isnan().any()):
             return None
-        kernels, slopes = self._kernels, self._slopes
-        assert kernels is not None
-        return Choices(logprobs, entropy, lambda some: kernels.gather(slopes, rows[some]))
+        return Choices(logprobs, entropy, Picked(self._slopes, rows))
 
 
 def _rooms(rows: int, widths: Sequence[int], dtype: torch.dtype) -> list[Tensor]:

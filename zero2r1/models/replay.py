@@ -36,8 +36,7 @@ def replaying(model: PreTrainedModel, read: Reader | None) -> Iterator[None]:
         return
     changed = []
     try:
-        for index, layer in enumerate(model.base_model.layers):
-            known = partial(read, index)
+        for layer, known in zip(model.base_model.layers, read, strict=True):
             for module in (layer.self_attn, layer.mlp):
                 own = module.__dict__["forward"]
                 module.__dict__["forward"] = partial(own, known=known)

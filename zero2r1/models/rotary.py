@@ -90,7 +90,7 @@ def attention(
     width = cosines.shape[1]
 
     layers = [getattr(module, f"{name}_proj") for name in "qkv"]
-    given = None if known is None else _parts(known("qkv"), layers)
+    given = None if known is None else _parts(known.copied("qkv"), layers)
     query, key, value = (
         rows.unflatten(1, (-1, width)) for rows in _through(layers, hidden_states[0].contiguous(), kernels, given)
     )  # [T, H, D]
@@ -99,10 +99,10 @@ def attention(
         for heads in (_normed(module, "q_norm", query), _normed(module, "k_norm", key))
     )
     query, key, value = (rows.transpose(0, 1)[None] for rows in (query, key, value))
-    before = None if known is None else known("mixed").unflatten(1, (-1, value.shape[3]))[None]
+    before = None if known is None else known.copied("mixed").unflatten(1, (-1, value.shape[3]))[None]
     mixed, _ = attend_in_context(module, query, key, value, None, scaling=module.scaling, known=before, **others)
     (output,) = _through(
-        [module.o_proj], mixed[0].flatten(1), kernels, None if known is None else (known("output"),)
+        [module.o_proj], mixed[0].flatten(1), kernels, None if known is None else (known.copied("output"),)
     )  # fmt: skip
     return output[None], None
 

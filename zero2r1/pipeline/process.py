@@ -10,9 +10,11 @@ import platform
 from zero2r1.models.device import require_device
 
 KEPT_BYTES = 2**30
-"""Ours: glibc asks the system for blocks above this size one by one, and gives back what lies free at the end above it.
-By default both start at 128 KiB, so each pass of an update gave hundreds of megabytes back and got them again as zeroed
-pages: 4 to 8 % of its time with SmolLM2-135M on a CPU (docs/log.md)."""
+"""Ours: glibc asks the system for blocks above this size one by one, and gives those back when they are freed."""
+NEVER = -1
+"""Ours: what lies free at the end is not given back. By default both sizes start at 128 KiB, so each pass of an update
+gave hundreds of megabytes back and got them again as zeroed pages: 4 to 8 % of its time with SmolLM2-135M on a CPU.
+With 1 GiB here it still did where a pass had more and its last block happened to be freed (docs/log.md)."""
 CUBLAS_WORKSPACE = ":4096:8"
 """Eight blocks of 4096 KiB, one of two sizes with which NVIDIA promises that cuBLAS gives equal products equal bits."""
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_* of malloc.h
@@ -51,5 +53,5 @@ def _keep_memory() -> None:
     is_told = any(name.startswith("MALLOC_") for name in os.environ) or "malloc" in os.environ.get("GLIBC_TUNABLES", "")
     if platform.libc_ver()[0] == "glibc" and not is_told:
         libc = ctypes.CDLL(None)
-        for setting in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
-            libc.mallopt(setting, KEPT_BYTES)
+        libc.mallopt(_TRIM_THRESHOLD, NEVER)
+        libc.mallopt(_MMAP_THRESHOLD, KEPT_BYTES)

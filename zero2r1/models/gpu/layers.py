@@ -152,7 +152,12 @@ def rms_norm(
 
 
 def rms_norm_backward(
-    gradient: Float[Tensor, "n E"], x: Float[Tensor, "n E"], weight: Float[Tensor, " E"], *, eps: float
+    gradient: Float[Tensor, "n E"],
+    x: Float[Tensor, "n E"],
+    weight: Float[Tensor, " E"],
+    *,
+    eps: float,
+    beside: Float[Tensor, "n E"] | None = None,
 ) -> tuple[Float[Tensor, "n E"], Float32[Tensor, " E"]]:
     """See `models.kernels.ops.Kernels.rms_norm_backward`."""
     assert x.is_contiguous() and weight.is_contiguous() and gradient.is_contiguous()  # noqa: PT018
@@ -164,7 +169,7 @@ def rms_norm_backward(
     _rms_norm_backward[(parts,)](
         by_x, by_weight, gradient, x, weight, eps, rows, each, WIDTH=width, COLUMNS=columns, num_warps=_warps(columns)
     )
-    return by_x, by_weight.sum(0)
+    return by_x if beside is None else by_x.add_(beside), by_weight.sum(0)
 
 
 def silu_mul(gate: Float[Tensor, "n F"], up: Float[Tensor, "n F"]) -> Float[Tensor, "n F"]:
@@ -177,7 +182,7 @@ def silu_mul(gate: Float[Tensor, "n F"], up: Float[Tensor, "n F"]) -> Float[Tens
 
 
 def silu_mul_backward(
-    gradient: Float[Tensor, "n F"], gate: Float[Tensor, "n F"], up: Float[Tensor, "n F"]
+    gradient: Float[Tensor, "n F"], gate: Float[Tensor, "n F"], up: Float[Tensor, "n F"], *, index: None = None
 ) -> tuple[Float[Tensor, "n F"], Float[Tensor, "n F"], Float[Tensor, "n F"]]:
     """See `models.kernels.ops.Kernels.silu_mul_backward`; the gradients are contiguous."""
     rows, width = gate.shape

@@ -20,6 +20,7 @@ class LibraryProducts:
     """No products of its own: the caller uses the library's."""
 
     dtypes: frozenset[torch.dtype] = frozenset()
+    gradients = None
 
     def takes(self, weight: Tensor) -> bool:
         """Never."""
@@ -56,6 +57,7 @@ class GpuKernels:
         self.head = GpuHead(logits)
         self.products = self.head.products
         self.rms_norm, self.rms_norm_backward = layers.rms_norm, layers.rms_norm_backward
+        self.summed = torch.add
         self.silu_mul, self.silu_mul_backward = layers.silu_mul, layers.silu_mul_backward
         self.rotate = layers.rotate
 

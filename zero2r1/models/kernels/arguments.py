@@ -11,6 +11,8 @@ LANES = 16
 """Tokens of a page of the cache, and numbers of a vector: widths are multiples of it."""
 ROWS_PER_THREAD = 8
 """Ours: with fewer rows than this a second thread costs more than it does."""
+WORK_PER_THREAD = 2**16
+"""Ours: the same, in multiplications of a product."""
 
 REAL = ctypes.c_float
 COUNT = ctypes.c_int64
@@ -45,3 +47,8 @@ def check(*tensors: Tensor) -> None:
 def threads_for(rows: int) -> int:
     """How many share this many rows."""
     return max(1, min(torch.get_num_threads(), rows // ROWS_PER_THREAD))
+
+
+def work_threads(multiplications: int) -> int:
+    """How many share a product of this many."""
+    return max(1, min(torch.get_num_threads(), multiplications // WORK_PER_THREAD))

@@ -3,6 +3,7 @@
 // Every function works row by row: no row's result depends on the other rows or on the number of threads. Numbers are
 // read as float32 or bfloat16, computed in float32 and rounded once. Callers check shapes; nothing here does.
 
+#include "gradients.h"
 #include "layers.h"
 #include "logits.h"
 #include "packed.h"
@@ -14,9 +15,12 @@
                                   float eps, int threads) {                                                           \
     rms_norm(out, x, delta, weight, rows, width, eps, threads);                                                       \
   }                                                                                                                   \
+  extern "C" void sum_##NAME(S* out, const S* x, const T* delta, int64_t rows, int64_t width, int threads) {          \
+    sum(out, x, delta, rows, width, threads);                                                                         \
+  }                                                                                                                   \
   extern "C" void rms_norm_backward_##NAME(S* dx, float* dweight, const T* gradient, const S* x, const T* weight,     \
-                                           int64_t rows, int64_t width, float eps, int threads) {                     \
-    rms_norm_backward(dx, dweight, gradient, x, weight, rows, width, eps, threads);                                   \
+                                           const S* beside, int64_t rows, int64_t width, float eps, int threads) {    \
+    rms_norm_backward(dx, dweight, gradient, x, weight, beside, rows, width, eps, threads);                           \
   }
 
 #define EXPORT(NAME, T)                                                                                               \
@@ -25,8 +29,9 @@
     silu_mul(out, gate, up, stride, rows, width, threads);                                                            \
   }                                                                                                                   \
   extern "C" void silu_mul_backward_##NAME(T* out, T* dgate, T* dup, const T* gradient, const T* gate, const T* up,   \
-                                           int64_t stride, int64_t rows, int64_t width, int threads) {                \
-    silu_mul_backward(out, dgate, dup, gradient, gate, up, stride, rows, width, threads);                             \
+                                           const int64_t* index, int64_t stride, int64_t rows, int64_t width,         \
+                                           int threads) {                                                             \
+    silu_mul_backward(out, dgate, dup, gradient, gate, up, index, stride, rows, width, threads);                      \
   }                                                                                                                   \
   extern "C" void rotate_##NAME(T* qkv, const float* cosines, const float* sines, const T* query_norm, const T* key_norm,\
                                 int64_t rows, int64_t heads, int64_t kv_heads, int64_t width, float eps,              \
@@ -98,6 +103,19 @@ EXPORT_PRODUCT(float32_float32, float, float)
 EXPORT_PACK(bfloat16, bfloat16)
 EXPORT_PRODUCT(bfloat16_float32, bfloat16, float)
 EXPORT_PRODUCT(bfloat16_bfloat16, bfloat16, bfloat16)
+extern "C" void pack_rows_bfloat16(bfloat16* packed, const bfloat16* numbers, int64_t rows, int64_t columns, int threads) {
+  pack_rows(packed, numbers, rows, columns, threads);
+}
+extern "C" void multiply_back_bfloat16(bfloat16* out, const bfloat16* left, const int64_t* index, int64_t stride,
+                                       const bfloat16* packed, int64_t rows, int64_t columns, int64_t terms, int is_added,
+                                       float* scratch, int threads) {
+  multiply_back(out, Rows<bfloat16>{left, index, stride}, packed, rows, columns, terms, is_added, scratch, threads);
+}
+extern "C" void multiply_outer_bfloat16(bfloat16* out, const bfloat16* left, const int64_t* index, int64_t stride,
+                                        const bfloat16* packed, int64_t rows, int64_t columns, int64_t terms, float* scratch,
+                                        int threads) {
+  multiply_outer(out, Rows<bfloat16>{left, index, stride}, packed, rows, columns, terms, scratch, threads);
+}
 extern "C" int has_bfloat16_products() { return 1; }
 #else
 extern "C" int has_bfloat16_products() { return 0; }

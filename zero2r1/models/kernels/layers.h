@@ -24,14 +24,22 @@ void rms_norm(T* out, S* x, const T* delta, const T* weight, int64_t rows, int64
   }
 }
 
+// out = x + delta
+template <typename S, typename T>
+void sum(S* out, const S* x, const T* delta, int64_t rows, int64_t width, int threads) {
+  FOR_ROWS(row, rows, threads) {
+    for (int64_t i = row * width; i < (row + 1) * width; i += LANES) store(out + i, load(x + i) + load(delta + i));
+  }
+}
+
 // The gradients of y = x / sqrt(mean(x^2) + eps) * weight: with s = 1 / sqrt(...) and g = gradient * weight,
-// dx = s g - x s^3 mean(g x) and dweight = sum over rows of gradient x s. The sum is left in pieces of BAND rows, so that
+// dx = s g - x s^3 mean(g x) + beside (when there is one) and dweight = sum over rows of gradient x s. The sum is left in pieces of BAND rows, so that
 // it does not depend on the number of threads.
 constexpr int BAND = 64;
 
 template <typename S, typename T>
-void rms_norm_backward(S* dx, float* dweight, const T* gradient, const S* x, const T* weight, int64_t rows,
-                       int64_t width, float eps, int threads) {
+void rms_norm_backward(S* dx, float* dweight, const T* gradient, const S* x, const T* weight, const S* beside,
+                       int64_t rows, int64_t width, float eps, int threads) {
   FOR_ROWS(band, (rows + BAND - 1) / BAND, threads) {
     float* sums = dweight + band * width;
     for (int64_t i = 0; i < width; i++) sums[i] = 0.0f;
@@ -49,7 +57,8 @@ void rms_norm_backward(S* dx, float* dweight, const T* gradient, const S* x, con
       float back = scale * scale * scale * sum(products) / width;
       for (int64_t i = 0; i < width; i += LANES) {
         Floats values = load(here + i), g = load(pull + i);
-        store(dx + row * width + i, scale * g * load(weight + i) - back * values);
+        Floats through = scale * g * load(weight + i) - back * values;
+        store(dx + row * width + i, beside ? through + load(beside + row * width + i) : through);
         store(sums + i, load(sums + i) + g * values * scale);
       }
     }
@@ -68,13 +77,13 @@ void silu_mul(T* out, const T* gate, const T* up, int64_t stride, int64_t rows, 
 }
 
 // Its gradients: with s = sigmoid(gate), dgate = gradient up s (1 + gate (1 - s)) and dup = gradient gate s. `out` gets
-// what silu_mul gives, once more.
+// what silu_mul gives, once more. With an index, row i's gate and up are those of row index[i].
 template <typename T>
-void silu_mul_backward(T* out, T* dgate, T* dup, const T* gradient, const T* gate, const T* up, int64_t stride,
-                       int64_t rows, int64_t width, int threads) {
+void silu_mul_backward(T* out, T* dgate, T* dup, const T* gradient, const T* gate, const T* up, const int64_t* index,
+                       int64_t stride, int64_t rows, int64_t width, int threads) {
   FOR_ROWS(row, rows, threads) {
     for (int64_t i = 0; i < width; i += LANES) {
-      int64_t to = row * width + i, from = row * stride + i;
+      int64_t to = row * width + i, from = (index ? index[row] : row) * stride + i;
       Floats g = load(gradient + to), z = load(gate + from), u = load(up + from), s = 1.0f / (1.0f + exp(-z));
       store(out + to, z * s * u);
       store(dgate + to, g * u * s * (1.0f + z * (1.0f - s)));

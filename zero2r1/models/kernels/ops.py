@@ -46,11 +46,12 @@ class Kernels:
         library = build.load(build.library(folder))
         norms: dict[str, Sequence[Any]] = {
             "rms_norm": [TENSOR] * 4 + [COUNT] * 2 + [REAL, THREADS],
-            "rms_norm_backward": [TENSOR] * 5 + [COUNT] * 2 + [REAL, THREADS],
+            "rms_norm_backward": [TENSOR] * 6 + [COUNT] * 2 + [REAL, THREADS],
+            "sum": [TENSOR] * 3 + [COUNT] * 2 + [THREADS],
         }
         others: dict[str, Sequence[Any]] = {
             "silu_mul": [TENSOR] * 3 + [COUNT] * 3 + [THREADS],
-            "silu_mul_backward": [TENSOR] * 6 + [COUNT] * 3 + [THREADS],
+            "silu_mul_backward": [TENSOR] * 7 + [COUNT] * 3 + [THREADS],
             "rotate": [TENSOR] * 5 + [COUNT] * 4 + [REAL, THREADS],
         }
         self.attention = AttentionKernels(library)
@@ -75,15 +76,35 @@ class Kernels:
         run(at(out), at(x), at(delta), at(weight), rows, width, eps, threads_for(rows))
         return out
 
+    def summed(self, x: Float[Tensor, "n E"], delta: Float[Tensor, "n E"]) -> Float[Tensor, "n E"]:
+        """x + delta, which may be bfloat16 where x is float32. E: multiple of 16."""
+        check(x, delta)
+        rows, width = x.shape
+        out = torch.empty_like(x)
+        self._functions["sum", (x.dtype, delta.dtype)](at(out), at(x), at(delta), rows, width, threads_for(rows))
+        return out
+
     def rms_norm_backward(
-        self, gradient: Float[Tensor, "n E"], x: Float[Tensor, "n E"], weight: Float[Tensor, " E"], *, eps: float
+        self,
+        gradient: Float[Tensor, "n E"],
+        x: Float[Tensor, "n E"],
+        weight: Float[Tensor, " E"],
+        *,
+        eps: float,
+        beside: Float[Tensor, "n E"] | None = None,
     ) -> tuple[Float[Tensor, "n E"], Float32[Tensor, " E"]]:
-        """The gradients of `rms_norm` (without a delta): of x in its dtype, of the weight in float32."""
-        check(gradient, x, weight)
+        """The gradients of `rms_norm` (without a delta): of x in its dtype, of the weight in float32.
+
+        `beside`, of x's dtype, is added to the first.
+        """
+        check(gradient, x, weight, *([] if beside is None else [beside]))
         rows, width = x.shape
         dx, dweight = torch.empty_like(x), torch.empty(-(-rows // BAND), width)
         run = self._functions["rms_norm_backward", (x.dtype, weight.dtype)]
-        run(at(dx), at(dweight), at(gradient), at(x), at(weight), rows, width, eps, threads_for(rows // BAND))
+        run(
+            at(dx), at(dweight), at(gradient), at(x), at(weight), at(beside), rows, width, eps,
+            threads_for(rows // BAND),
+        )  # fmt: skip
         return dx, dweight.sum(0)
 
     def silu_mul(self, gate: Float[Tensor, "n F"], up: Float[Tensor, "n F"]) -> Float[Tensor, "n F"]:
@@ -97,16 +118,26 @@ class Kernels:
         return out
 
     def silu_mul_backward(
-        self, gradient: Float[Tensor, "n F"], gate: Float[Tensor, "n F"], up: Float[Tensor, "n F"]
+        self,
+        gradient: Float[Tensor, "n F"],
+        gate: Float[Tensor, "r F"],
+        up: Float[Tensor, "r F"],
+        *,
+        index: Int64[Tensor, " n"] | None = None,
     ) -> tuple[Float[Tensor, "n F"], Float[Tensor, "n F"], Float[Tensor, "n F"]]:
-        """`silu_mul` once more, and its gradients with respect to gate and up, which lie as there."""
-        check(gradient)
-        rows, width = gate.shape
+        """`silu_mul` once more, and its gradients with respect to gate and up, which lie as there.
+
+        Args:
+            index: which rows of gate and up these are, of more; None: they are as many.
+        """
+        check(gradient, *([] if index is None else [index]))
+        rows, width = gradient.shape
         assert gate.stride() == up.stride() and gate.stride(1) == 1 and width % LANES == 0  # noqa: PT018
+        assert gate.shape[1] == width and rows == len(gate if index is None else index)  # noqa: PT018
         out, dgate, dup = (gate.new_empty(rows, width) for _ in range(3))
         run = self._functions["silu_mul_backward", gate.dtype]
         run(
-            at(out), at(dgate), at(dup), at(gradient), at(gate), at(up), gate.stride(0), rows, width,
+            at(out), at(dgate), at(dup), at(gradient), at(gate), at(up), at(index), gate.stride(0), rows, width,
             threads_for(rows),
         )  # fmt: skip
         return out, dgate, dup

@@ -11,10 +11,11 @@
 namespace {
 
 #ifdef __AVX512F__
-constexpr int TILE_ROWS = 12, TILE_PANELS = 2;  // 24 sums, 2 weights and 1 input in 32 registers of sixteen floats
+constexpr int TILE_ROWS = 8, TILE_PANELS = 3;  // 24 sums, 3 weights and 1 input in 32 registers of sixteen floats
 #else
 constexpr int TILE_ROWS = 6, TILE_PANELS = 1;  // 12 sums, 2 weights and 1 input in 16 registers of eight floats
 #endif
+constexpr int64_t LINE_STEPS = 8;  // instructions a row between two times that weights are asked for ahead
 constexpr int64_t BYTES_AT_ONCE = 384 * 1024;  // of rows that stay in the second cache while weights pass by
 
 // How many inputs of a row one instruction takes.
@@ -62,29 +63,49 @@ inline void put_sums(O* to, Floats sums, const T* bias, int64_t count) {
   for (int64_t i = 0; i < count; i++) store_one(to + i, bias ? lanes[i] + load_one(bias + i) : lanes[i]);
 }
 
-// ROWS x 16 PANELS results plus bias (when there is one). `outputs`: how many of them are wanted.
-template <int ROWS, int PANELS, typename T, typename O>
-inline void multiply_tile(O* out, int64_t out_stride, const T* x, int64_t x_stride, const T* packed, const T* bias,
-                          int64_t inputs, int64_t outputs) {
-  Floats sums[ROWS][PANELS] = {};
-  for (int64_t i = 0; i < inputs; i += STEP<T>)
+// sums[r][p] += `steps` instructions' worth of inputs of row r times those of panel p. `between`: numbers from one step of
+// a row to the next. `ahead` lies as far behind weights that will be read next as those of `packed` that it stands for.
+// Inlined by order: sums that are handed over lie in memory.
+template <int ROWS, int PANELS, typename T>
+__attribute__((always_inline)) inline void add_products(Floats (&sums)[ROWS][PANELS], const T* x, int64_t x_stride,
+                                                        int64_t between, const T* packed, int64_t panel_stride,
+                                                        const T* ahead, int64_t steps) {
+  constexpr int64_t size = LANES * STEP<T>;
+  auto step = [&](int64_t i) {
     for (int r = 0; r < ROWS; r++)
       for (int p = 0; p < PANELS; p++)
-        multiply_add(sums[r][p], x + r * x_stride + i, packed + (p * inputs + i) * LANES);
+        multiply_add(sums[r][p], x + r * x_stride + i * between, packed + p * panel_stride + i * size);
+  };
+  int64_t i = 0;
+  for (; i + LINE_STEPS <= steps; i += LINE_STEPS) {
+    for (int p = 0; p < PANELS; p++) __builtin_prefetch(ahead + p * panel_stride + i * size);
+    for (int j = 0; j < LINE_STEPS; j++) step(i + j);
+  }
+  for (; i < steps; i++) step(i);
+}
+
+// ROWS x 16 PANELS results plus bias (when there is one). `outputs`: how many of them are wanted.
+template <int ROWS, int PANELS, typename T, typename O>
+inline void multiply_tile(O* out, int64_t out_stride, const T* x, const T* packed, const T* ahead, const T* bias,
+                          int64_t inputs, int64_t outputs) {
+  Floats sums[ROWS][PANELS] = {};
+  add_products(sums, x, inputs, STEP<T>, packed, inputs * LANES, ahead, inputs / STEP<T>);
   for (int p = 0; p < PANELS; p++)
     for (int r = 0; r < ROWS; r++)
       put_sums(out + r * out_stride + p * LANES, sums[r][p], bias ? bias + p * LANES : bias, outputs - p * LANES);
 }
 
-// All rows below one another, in tiles.
+// All rows below one another, in tiles. Each asks for one line in LINE_STEPS of the weights that come after these: a
+// processor that reads ahead by itself does so while the first tile waits, and then not until the next weights.
 template <int PANELS, typename T, typename O>
 inline void multiply_rows(O* out, int64_t out_stride, const T* x, const T* packed, const T* bias, int64_t rows,
                           int64_t inputs, int64_t outputs) {
-  int64_t row = 0;
-#define TILES(ROWS)                                                                                                 \
-  for (; row + ROWS <= rows; row += ROWS)                                                                           \
-    multiply_tile<ROWS, PANELS>(out + row * out_stride, out_stride, x + row * inputs, inputs, packed, bias, inputs, \
-                                outputs);
+  const T* next = packed + PANELS * inputs * LANES;
+  int64_t row = 0, tile = 0;
+#define TILES(ROWS)                                                                                          \
+  for (; row + ROWS <= rows; row += ROWS, tile++)                                                            \
+    multiply_tile<ROWS, PANELS>(out + row * out_stride, out_stride, x + row * inputs, packed,                \
+                                next + tile % LINE_STEPS * STEP<T> * LANES, bias, inputs, outputs);
   TILES(TILE_ROWS) TILES(4) TILES(2) TILES(1)
 #undef TILES
 }
@@ -99,14 +120,15 @@ void multiply(O* out, const T* x, const T* packed, const T* bias, int64_t rows, 
   for (int64_t first = 0; first < rows; first += at_once) {
     int64_t count = first + at_once < rows ? at_once : rows - first;
     FOR_ROWS(group, groups, threads) {
-      int64_t panel = group * TILE_PANELS, start = panel * LANES;
-      O* to = out + first * outputs + start;
-      const T *from = x + first * inputs, *weights = packed + panel * inputs * LANES, *added = bias ? bias + start : bias;
-      if (panels - panel >= TILE_PANELS) {
-        multiply_rows<TILE_PANELS>(to, outputs, from, weights, added, count, inputs, outputs - start);
-      } else {
-        multiply_rows<1>(to, outputs, from, weights, added, count, inputs, outputs - start);
-      }
+      int64_t panel = group * TILE_PANELS, last = panel + TILE_PANELS;
+      auto some = [&](auto width) {
+        multiply_rows<width()>(out + first * outputs + panel * LANES, outputs, x + first * inputs,
+                               packed + panel * inputs * LANES, bias ? bias + panel * LANES : bias, count, inputs,
+                               outputs - panel * LANES);
+      };
+      if (last <= panels) some(std::integral_constant<int, TILE_PANELS>());
+      if (last > panels)
+        for (; panel < panels; panel++) some(std::integral_constant<int, 1>());
     }
   }
 }

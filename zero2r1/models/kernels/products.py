@@ -7,7 +7,7 @@ the inputs in their order.
 Tensors are as in `ops`. float32 on every processor; bfloat16, summed in float32, on those that multiply it in vectors
 (AVX512-BF16) and have no tiles for it (AMX): oneDNN uses tiles, and is several times as quick there.
 
-What it does not do: gradients (`models.linear` has them, by the library's products).
+Gradients in bfloat16 are in `gradients`; in float32 they are the library's.
 """
 
 import ctypes
@@ -17,11 +17,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zero2r1.models.kernels.arguments import COUNT, LANES, NAMES, TENSOR, THREADS, at, check, typed
+from zero2r1.models.kernels.arguments import COUNT, LANES, NAMES, TENSOR, THREADS, at, check, typed, work_threads
+from zero2r1.models.kernels.gradients import GradientKernels
 from zero2r1.models.precision import cpu_has_tiles
-
-WORK_PER_THREAD = 2**16
-"""Ours: with fewer multiplications than this a second thread costs more than it does."""
 
 
 class Packed(NamedTuple):
@@ -40,6 +38,8 @@ class ProductKernels:
         has_bfloat16 = bool(library.has_bfloat16_products()) and not cpu_has_tiles()
         self.dtypes = frozenset({torch.float32, torch.bfloat16} if has_bfloat16 else {torch.float32})
         """Of the factors."""
+        self.gradients = GradientKernels(library) if has_bfloat16 else None
+        """In bfloat16; None where they are the library's."""
         names = {dtype: NAMES[dtype] for dtype in self.dtypes}
         pairs = {(dtype, to): f"{own}_{NAMES[to]}" for dtype, own in names.items() for to in {dtype, torch.float32}}
         self._functions = typed(library, {"pack": [TENSOR, TENSOR, COUNT, COUNT, THREADS]}, names)
@@ -56,7 +56,7 @@ class ProductKernels:
         outputs, inputs = weight.shape
         step = 2 if weight.dtype == torch.bfloat16 else 1
         panels = weight.new_empty(-(-outputs // LANES), inputs // step, LANES, step)
-        self._functions["pack", weight.dtype](at(panels), at(weight), outputs, inputs, _threads_for(weight.numel()))
+        self._functions["pack", weight.dtype](at(panels), at(weight), outputs, inputs, work_threads(weight.numel()))
         return Packed(panels, outputs)
 
     def product(
@@ -83,10 +83,6 @@ class ProductKernels:
         check(x, panels, out, *([] if bias is None else [bias]))
         assert out.shape == (rows, outputs)
         self._functions["product", (x.dtype, out.dtype)](
-            at(out), at(x), at(panels), at(bias), rows, outputs, inputs, _threads_for(rows * outputs * inputs)
+            at(out), at(x), at(panels), at(bias), rows, outputs, inputs, work_threads(rows * outputs * inputs)
         )
         return out
-
-
-def _threads_for(work: int) -> int:
-    return max(1, min(torch.get_num_threads(), work // WORK_PER_THREAD))

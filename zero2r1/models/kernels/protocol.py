@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from zero2r1.models.kernels.attention import AttentionKernels
+from zero2r1.models.kernels.gradients import GradientKernels
 from zero2r1.models.kernels.products import Packed
 
 
@@ -20,6 +21,11 @@ class AnyProducts(Protocol):
     @property
     def dtypes(self) -> frozenset[torch.dtype]:
         """Of the factors; none where products are the library's."""
+        ...
+
+    @property
+    def gradients(self) -> GradientKernels | None:
+        """In bfloat16; None where they are the library's."""
         ...
 
     def takes(self, weight: Tensor) -> bool: ...
@@ -68,12 +74,18 @@ class AnyKernels(Protocol):
     def rms_norm(self, x: Tensor, delta: Tensor | None, weight: Tensor, *, eps: float) -> Tensor: ...
 
     def rms_norm_backward(
-        self, gradient: Tensor, x: Tensor, weight: Tensor, *, eps: float
+        self, gradient: Tensor, x: Tensor, weight: Tensor, *, eps: float, beside: Tensor | None = None
     ) -> tuple[Tensor, Tensor]: ...
+
+    def summed(self, x: Tensor, delta: Tensor) -> Tensor: ...
 
     def silu_mul(self, gate: Tensor, up: Tensor) -> Tensor: ...
 
-    def silu_mul_backward(self, gradient: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor, Tensor]: ...
+    def silu_mul_backward(
+        self, gradient: Tensor, gate: Tensor, up: Tensor, *, index: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`index` is for kernels whose sampling is recorded, a CPU's."""
+        ...
 
     def rotate(
         self,
