@@ -160,8 +160,10 @@ class Recording:
         Ours: what one rollout wrote to, the next one finds: new memory costs more than writing to it.
         """
         self._layout, self._rooms, self._slopes = None, [], torch.empty(0)  # the old ones go before the new ones come
+        widths = [*layout.layers * layout.widths, layout.vocabulary]
         try:
-            *parts, self._slopes = _rooms(capacity, [*layout.layers * layout.widths, layout.vocabulary], layout.dtype)
+            with torch.inference_mode(False):  # a sampler may be in it, and a learner keeps views for its gradient
+                *parts, self._slopes = _rooms(capacity, widths, layout.dtype)
         except OSError:
             return False
         self._rooms = [Outputs(*parts[first : first + 5]) for first in range(0, len(parts), 5)]
