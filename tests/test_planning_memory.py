@@ -86,6 +86,8 @@ def test_activations_by_hand(small: Shape):
     assert memory.activations_per_token(small, "float32", QUICK) == 3 * 5888 + 768 + 256
     # bfloat16 with a float32 stream: norms 576, feed-forward 1024, attention 768, norms of heads 384: 3328.
     assert memory.activations_per_token(small, "bfloat16", WIDE) == 3 * 3328 + 576 + 256
+    # Read from a recording, where gate and up stay: 3328 - 1024.
+    assert memory.activations_per_token(small, "bfloat16", WIDE, is_read=True) == 3 * 2304 + 576 + 256
     # Computed again: the stream of 3 layers and one layer.
     assert memory.activations_per_token(small, "float32", QUICK, recompute=True) == 3 * 384 + 5888 + 768 + 256
     assert memory.backward_per_token(small, "float32", QUICK) == 4 * (3 * 256 + 2 * 96)

@@ -28,7 +28,7 @@ from zero2r1.models.kernels.arguments import LANES
 from zero2r1.models.kernels.build import NoKernelsError
 from zero2r1.models.kernels.choice import kernels_for
 from zero2r1.models.kernels.protocol import AnyKernels
-from zero2r1.models.linear import back, is_plain, outer, product
+from zero2r1.models.linear import back, is_plain, outer, product, rows_of
 from zero2r1.models.recording import Known
 from zero2r1.models.residual import LAYERS, decoder_layer
 from zero2r1.models.rotary import ATTENTIONS, attention
@@ -169,13 +169,13 @@ class _RmsNorm(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float, kernels: AnyKernels) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.eps, ctx.kernels = eps, kernels
-        return kernels.rms_norm(_rows(x), None, weight, eps=eps).view(x.shape)
+        return kernels.rms_norm(rows_of(x), None, weight, eps=eps).view(x.shape)
 
     @staticmethod
     @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         x, weight = ctx.saved_tensors
-        grad_x, grad_weight = ctx.kernels.rms_norm_backward(_rows(gradient), _rows(x), weight, eps=ctx.eps)
+        grad_x, grad_weight = ctx.kernels.rms_norm_backward(rows_of(gradient), rows_of(x), weight, eps=ctx.eps)
         return grad_x.view(x.shape), grad_weight.to(weight.dtype), None, None
 
 
@@ -194,7 +194,7 @@ class _SwiGlu(torch.autograd.Function):
             gate_up, index = known.picked("gate_up")
             ctx.save_for_backward(x, *gate_up.chunk(2, dim=1), index, gate, up, down)
             return known.copied("down").view(x.shape)
-        rows = _rows(x)
+        rows = rows_of(x)
         gates, ups = (product(rows, weight, kernels.products) for weight in (gate, up))
         ctx.save_for_backward(x, gates, ups, None, gate, up, down)
         return product(kernels.silu_mul(gates, ups), down, kernels.products).view(x.shape)
@@ -204,7 +204,7 @@ class _SwiGlu(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, gates, ups, index, gate, up, down = ctx.saved_tensors
         needs_x, needs_gate, needs_up, needs_down, _, _ = ctx.needs_input_grad
-        rows, pulls = _rows(x), _rows(gradient)
+        rows, pulls = rows_of(x), rows_of(gradient)
         products = ctx.kernels.products
         by_mixed = back([pulls], [down], products)
         mixed, by_gates, by_ups = ctx.kernels.silu_mul_backward(by_mixed, gates, ups, index=index)
@@ -260,7 +260,3 @@ def _agrees(module: nn.Module, kernels: AnyKernels, forward: Callable[[Tensor], 
         return False
     allowed = TOLERANCE[weight.dtype] * float(expected.abs().max())
     return float((found - expected).abs().max()) <= allowed
-
-
-def _rows(tensor: Tensor) -> Tensor:
-    return tensor.reshape(-1, tensor.shape[-1]).contiguous()

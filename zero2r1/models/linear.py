@@ -47,6 +47,11 @@ def is_plain(layer: nn.Module) -> bool:
     return type(layer) is nn.Linear and not (layer._forward_hooks or layer._forward_pre_hooks)
 
 
+def rows_of(tensor: Float[Tensor, "*rows E"]) -> Float[Tensor, "n E"]:
+    """As the kernels take it: one row below the other, contiguous."""
+    return tensor.reshape(-1, tensor.shape[-1]).contiguous()
+
+
 def product(
     x: Float[Tensor, "n I"],
     weight: Float[Tensor, "O I"],

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from zero2r1.models.attention import ATTENTION, PackedContext
 from zero2r1.models.kernels.arguments import LANES, NAMES
 from zero2r1.models.kernels.protocol import AnyKernels
+from zero2r1.models.linear import rows_of
 
 LAYERS = frozenset({"LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer", "Qwen3DecoderLayer"})
 """Classes of transformers that compute x += attention(norm(x)), then x += feed-forward(norm(x))."""
@@ -53,7 +54,7 @@ class _Summed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, stream: Tensor, delta: Tensor, kernels: AnyKernels) -> Tensor:
         ctx.dtype = delta.dtype
-        return kernels.summed(_rows(stream), _rows(delta)).view(stream.shape)
+        return kernels.summed(rows_of(stream), rows_of(delta)).view(stream.shape)
 
     @staticmethod
     @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
@@ -66,14 +67,14 @@ class _NormBeside(torch.autograd.Function):
     def forward(ctx: Any, stream: Tensor, weight: Tensor, eps: float, kernels: AnyKernels) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(stream, weight)
         ctx.eps, ctx.kernels = eps, kernels
-        return stream.view_as(stream), kernels.rms_norm(_rows(stream), None, weight, eps=eps).view(stream.shape)
+        return stream.view_as(stream), kernels.rms_norm(rows_of(stream), None, weight, eps=eps).view(stream.shape)
 
     @staticmethod
     @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, beside: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         stream, weight = ctx.saved_tensors
         by_stream, by_weight = ctx.kernels.rms_norm_backward(
-            _rows(gradient), _rows(stream), weight, beside=_rows(beside), eps=ctx.eps
+            rows_of(gradient), rows_of(stream), weight, beside=rows_of(beside), eps=ctx.eps
         )
         return by_stream.view(stream.shape), by_weight.to(weight.dtype), None, None
 
@@ -123,7 +124,3 @@ def agrees(module: nn.Module, kernels: AnyKernels, *, rows: int, tolerance: floa
     if not isinstance(expected, Tensor):
         return False
     return float((found - expected).abs().max()) <= tolerance * float(expected.abs().max())
-
-
-def _rows(tensor: Tensor) -> Tensor:
-    return tensor.reshape(-1, tensor.shape[-1]).contiguous()

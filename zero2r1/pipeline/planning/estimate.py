@@ -68,12 +68,13 @@ def plan_stage(name: str, stage: StageBase, shape: Shape, texts: Texts, work: Wo
     row = round(work.row_tokens)
     # The learner packs rows up to micro_tokens; a longer row is a pass of its own. Each device holds its own pass.
     pass_tokens = site.devices * min(max(learner.micro_tokens, row), round(work.learned_tokens))
+    made = recorded(stage, work, shape, site.running)
     terms = memory.training_terms(
-        shape, learner, pass_tokens=pass_tokens, has_reference=work.has_reference, running=site.running
-    )
+        shape, learner, pass_tokens=pass_tokens, has_reference=work.has_reference, running=site.running,
+        is_read=bool(made.held),
+    )  # fmt: skip
     terms["runtime"] = site.runtime
     terms["workspace"] = memory.WORKSPACE if site.budget is None else 0
-    made = recorded(stage, work, shape, site.running)
     terms["recording"] = made.held
     slots, held = sampling.slots_and_terms(stage, sampled, shape, texts, terms, site, work.prompt)
     terms |= held

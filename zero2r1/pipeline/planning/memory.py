@@ -83,11 +83,13 @@ def optimizer_bytes(parameters: int, dtype: str, *, offload: bool = False) -> in
     return parameters * (8 if dtype == "float32" else 12)
 
 
-def activations_per_token(shape: Shape, dtype: str, running: Running, *, recompute: bool = False) -> int:
+def activations_per_token(
+    shape: Shape, dtype: str, running: Running, *, recompute: bool = False, is_read: bool = False
+) -> int:
     """Bytes a token leaves behind in a forward pass for the backward pass.
 
         norm = (4 + 2 b) E,  feed_forward = 4 I b                  transformers' layers
-        norm = (s + b) E,    feed_forward = 2 I b                  compiled ones
+        norm = (s + b) E,    feed_forward = 2 I b                  compiled ones; 0 where gate and up stay in a recording
         attention = (heads + kv_heads) * (key + value) * b
         with norms on queries and keys: + (heads + kv_heads) * key * (b, and 4 in transformers' layers)
         layer = 2 norm + feed_forward + attention
@@ -102,7 +104,7 @@ def activations_per_token(shape: Shape, dtype: str, running: Running, *, recompu
     """
     b, stream = BYTES[dtype], _stream(dtype, running)
     norm = shape.hidden * (stream + b if running.is_quick else 4 + 2 * b)
-    feed_forward = (2 if running.is_quick else 4) * shape.intermediate * b
+    feed_forward = 0 if is_read else (2 if running.is_quick else 4) * shape.intermediate * b
     heads = shape.heads + shape.kv_heads
     attention = heads * (shape.key_width + shape.value_width) * b
     if shape.has_qk_norm:
@@ -211,13 +213,22 @@ def peak(terms: Mapping[str, int], *, keeps_sampler: bool = True) -> int:
 
 
 def training_terms(
-    shape: Shape, learner: LearnerConfig, *, pass_tokens: int, has_reference: bool, running: Running
+    shape: Shape,
+    learner: LearnerConfig,
+    *,
+    pass_tokens: int,
+    has_reference: bool,
+    running: Running,
+    is_read: bool = False,
 ) -> dict[str, int]:
     """Bytes by term of a stage that learns, with passes of `pass_tokens` tokens.
 
     With adapters, optimizer, reference and gradients are theirs alone, and each pass keeps A x of every adapted layer
     for them: rank numbers a token; adapted feed-forwards are transformers' own. `host`: what `offload` puts into the
     memory of an accelerator's host.
+
+    Args:
+        is_read: its passes read a recording.
     """
     dtype = learner.compute_dtype
     is_whole = learner.lora is None
@@ -226,7 +237,9 @@ def training_terms(
     trained = shape.parameters if is_whole else added
     kept = 0 if learner.lora is None else factors // 2 * learner.lora.rank * BYTES[dtype]
     table = shape.table if is_whole else 0
-    activations = activations_per_token(shape, dtype, running, recompute=learner.activation_checkpointing) + kept
+    activations = kept + activations_per_token(
+        shape, dtype, running, recompute=learner.activation_checkpointing, is_read=is_read
+    )
     state = optimizer_bytes(trained, dtype, offload=learner.offload == "cpu")
     is_away = learner.offload == "cpu" and not running.is_cpu
     return {
