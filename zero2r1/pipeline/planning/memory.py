@@ -89,7 +89,7 @@ def activations_per_token(
     """Bytes a token leaves behind in a forward pass for the backward pass.
 
         norm = (4 + 2 b) E,  feed_forward = 4 I b                  transformers' layers
-        norm = (s + b) E,    feed_forward = 2 I b                  compiled ones; 0 where gate and up stay in a recording
+        norm = (s + b) E,    feed_forward = 2 I b                  compiled ones; 0 where gate and up are recorded
         attention = (heads + kv_heads) * (key + value) * b
         with norms on queries and keys: + (heads + kv_heads) * key * (b, and 4 in transformers' layers)
         layer = 2 norm + feed_forward + attention
