@@ -64,6 +64,9 @@ class HeadGradients:
             self._of_hidden[chunk] = self._back(away).mul_(factor)
         if self._needs_weight:
             pull = (self._hidden[chunk] * factor).to(self._hidden.dtype)
+            if isinstance(away, Tensor) and self._of_weight is not None and self._of_weight.dtype == away.dtype:
+                self._of_weight.addmm_(away.t(), pull)  # the library's sum, without a product of its own
+                return
             self._add_weight(self._outer(away, pull), is_only=len(pull) == len(self._hidden))
 
     def found(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:

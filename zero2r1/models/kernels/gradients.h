@@ -26,8 +26,6 @@ struct Rows {
 };
 
 // One step of a panel: STEP rows of sixteen columns, column by column. `second` is null behind the last row.
-inline void interleave(float* to, const float* first, const float*) { memcpy(to, first, LANES * sizeof(float)); }
-
 inline void interleave(bfloat16* to, const bfloat16* first, const bfloat16* second) {
 #ifdef __AVX512F__
   Halves lower, upper = {};
