@@ -23,6 +23,7 @@ def measure(arguments: argparse.Namespace) -> Mapping[str, Any]:
 
     names = ["tiny", *(["smollm2-zero"] if is_fetched("smollm2-135m") else [])]
     found: dict[str, float] = {}
+    drift: dict[str, float] = {}
     worst = 0.0
     for name in names:
         recipe = recipes.load(name, [f"threads={arguments.threads}"])
@@ -31,8 +32,9 @@ def measure(arguments: argparse.Namespace) -> Mapping[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             rows = measuring.measure(recipe, shop, made.stages, Path(folder))
         found |= {f"{name}/{row.stage}/{row.what}": round(row.distance, 3) for row in rows}
+        drift |= {f"{name}/{row.stage}": round(row.drift, 3) for row in rows}
         worst = max(worst, *(abs(row.distance) for row in rows if row.counts))
-    return {"worst": round(worst, 3), "distances": found}
+    return {"worst": round(worst, 3), "distances": found, "drift": drift}
 
 
 if __name__ == "__main__":

@@ -21,6 +21,27 @@ def test_a_sum_by_hand(kernels):
     assert delta.grad.tolist() == [[1.0] * 16]  # rounded to its own 8 bits
 
 
+def test_a_norm_by_hand(kernels):
+    # Mean square of sixteen ones: 1, so y = x * weight = weight. With a pull of 1 on entry 0 alone and weight 2:
+    # g = (2, 0, ...), mean(g x) = 2/16 = 0.125, dx = g - 0.125 x: 1.875 and -0.125. dweight = pull * x = (1, 0, ...).
+    x = torch.ones(1, 16, requires_grad=True)
+    weight = torch.full((16,), 2.0, requires_grad=True)
+    _, y = norm_beside(x, weight, 0.0, kernels)
+    torch.testing.assert_close(y, torch.full((1, 16), 2.0))
+    y[0, 0].backward()
+    torch.testing.assert_close(x.grad, torch.tensor([[1.875] + [-0.125] * 15]))
+    torch.testing.assert_close(weight.grad, torch.tensor([1.0] + [0.0] * 15))
+
+
+def test_what_passes_a_norm_that_no_one_reads(kernels):
+    stream = torch.full((1, 16), 3.0, requires_grad=True)
+    weight = torch.full((16,), 2.0, requires_grad=True)
+    passed, _ = norm_beside(stream, weight, 0.0, kernels)
+    passed.sum().backward()
+    assert stream.grad.tolist() == [[1.0] * 16]
+    assert weight.grad is None
+
+
 def test_a_norm_and_what_passes_it_by_hand(kernels):
     # x = (3, 3, ...): mean(x^2) = 9, s = 1/3; y = x s w = 2 with w = 2. Of dy = (1, 0, ...): g = dy w = (2, 0, ...),
     # dx = s g - x s^3 mean(g x) = (2/3, 0, ...) - 3/27 * 6/16 = (0.625, -0.041667, ...), and 5 passes beside.

@@ -14,13 +14,15 @@ from zero2r1.learner.learner import Learner, snapshot
 from zero2r1.models.tiny import TinyConfig, make_tiny
 from zero2r1.models.tokenizer import make_tokenizer
 from zero2r1.pipeline.planning import estimate, shapes, storage, texts, workload
+from zero2r1.pipeline.planning import measure as measuring
 from zero2r1.pipeline.planning.hardware import parse_gpus
 from zero2r1.pipeline.planning.measure import Compared, is_within
-from zero2r1.pipeline.planning.planner import make_plan, parse_configs
+from zero2r1.pipeline.planning.planner import Workshop, make_plan, parse_configs
 from zero2r1.rl.config import RLConfig
 from zero2r1.sft.data import Example, to_batch
 from zero2r1.sft.loss import cross_entropy
 from zero2r1.stages import traces
+from zero2r1.stages.config import ZeroRLStage
 
 V3 = {"model_type": "deepseek_v3", "auto_map": {"AutoConfig": "x.Y"}, "quantization_config": {"quant_method": "fp8"}}
 QWEN_7B = {
@@ -140,6 +142,33 @@ def test_a_step_that_is_further_off_than_allowed_fails():
     assert is_within([row("step", 114.0), row("memory", 86.0), row("rollout", 300.0)])
     assert not is_within([row("step", 116.0)])
     assert not is_within([row("memory", 84.0)])
+
+
+@pytest.mark.parametrize(
+    ("drifts", "chosen"), [([0.05], 0.05), ([0.4, 0.1], 0.1), ([0.4, 0.2, 0.3], 0.2)], ids=["steady", "later", "never"]
+)
+def test_a_machine_that_drifts_is_measured_again(
+    drifts: list[float], chosen: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    said = iter(drifts)
+
+    def attempt(*_: object) -> list[Compared]:
+        return [Compared(stage="dev1", what="step", predicted=1.0, measured=2.0, drift=next(said))]
+
+    monkeypatch.setattr(measuring, "_try", attempt)
+    recipe = recipes.load("tiny")
+    (stage,) = (one for one in make_plan(recipe, cluster=parse_gpus("1xH100-80")).stages if one.name == "dev1")
+    (row,) = measuring.measure(recipe, Workshop(recipe=recipe), [stage], tmp_path)
+    assert (row.drift, list(said)) == (chosen, [])
+
+
+def test_rules_take_time_and_workers_do_not():
+    def seconds(**task: object) -> float:
+        stage = ZeroRLStage.model_validate({"tasks": [task]})
+        return texts.texts_of(stage, None, seed=0).judge_s
+
+    assert 0 < seconds(family="arithmetic") < 0.1
+    assert seconds(family="code_function") == 0
 
 
 def test_the_verb_plans_this_machine(capsys: pytest.CaptureFixture[str]):

@@ -101,12 +101,13 @@ def test_answers_that_fit():
 
 
 def calls(**engine: Any) -> Calls:
-    return Calls(speed=Clock(), engine=EngineConfig(**engine), text_s=0.5, prompt=41.0)
+    return Calls(speed=Clock(), engine=EngineConfig(**engine), text_s=0.5, judge_s=0.25, prompt=41.0)
 
 
 def test_a_call_by_hand():
-    # 4 prompts of 40 tokens in one piece; 50 steps of 32 at width 41 + 25; 32 answers of 50 half seconds.
-    prefill, decode, answers = 1000 + 160, 50 * 32 * 66, 32 * 25
+    # 4 prompts of 40 tokens in one piece; 50 steps of 32 at width 41 + 25; 32 answers of 50 half seconds, each
+    # judged in a quarter of one.
+    prefill, decode, answers = 1000 + 160, 50 * 32 * 66, 32 * 25.25
     assert calls().prefill_s(sampled(), 32) == prefill
     assert calls().decode_s([50] * 32, 32) == decode
     assert calls().answers_s([50] * 32) == answers
@@ -128,7 +129,7 @@ def test_an_update_by_hand():
     # tokens, 55 a row: all in one pass.
     assert phases == {
         "update": 3 * 882 + 100 + 5, "reference": 882, "layout": 3.5, "prefill": 580, "decode": 52_800,
-        "answers": 400, "hash": 11, "heldout": pytest.approx((11 + 1160 + 50 * 4 * 66 + 100) / 3),
+        "answers": 404, "hash": 11, "heldout": pytest.approx((11 + 1160 + 50 * 4 * 66 + 101) / 3),
     }  # fmt: skip
     assert update_phases(work, calls(recompute_hash=False), slots, document_s=0.0, micro_tokens=1000)["hash"] == 5.5
     # A quarter of the rows has a gradient: 220.5 tokens there and back, 661.5 only there. The reference sees them all.

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from learning_world import scored
 
 from zero2r1.core.types import Credited
-from zero2r1.rl.batch import to_batch, token_weights
+from zero2r1.rl.batch import to_batch, token_weights, with_streams
 from zero2r1.rl.config import RLConfig
 
 
@@ -60,13 +60,23 @@ def test_rows_without_variance_count_in_the_normaliser():
     assert [float(row.weights.sum()) for row in batch.rows] == [0.5, 0.5]
 
 
-def test_extra_streams_go_to_their_row_and_recomputed_ones_keep_the_samplers():
-    extra = [{}, {"reference": torch.full((5,), -3.0), "old": torch.full((5,), -4.0)}]
-    rows = [credited(1.0, masked=True), credited(1.0, logprobs=(-0.5, -0.5))]
-    (row,) = to_batch(rows, config(), max_new_tokens=8, extra=extra).rows
-    assert row.streams["reference"].tolist() == [-3.0] * 5
-    assert row.streams["old"].tolist() == [-4.0] * 5
-    assert row.streams["sampler"][3:].tolist() == [-0.5, -0.5]
+def test_further_streams_go_to_their_row_and_recomputed_ones_keep_the_samplers():
+    rows = [credited(1.0, logprobs=(-0.5, -0.5)), credited(0.0, logprobs=(-0.25, -0.25))]
+    extra = [
+        {"reference": torch.full((5,), -3.0), "old": torch.full((5,), -4.0)},
+        {"reference": torch.full((5,), -2.0)},
+    ]
+    batch = to_batch(rows, config(temperature=0.7), max_new_tokens=8)
+    found = with_streams(batch, extra)
+    assert found.temperature == 0.7
+    first, second = found.rows
+    assert first.streams["reference"].tolist() == [-3.0] * 5
+    assert first.streams["old"].tolist() == [-4.0] * 5
+    assert first.streams["sampler"][3:].tolist() == [-0.5, -0.5]
+    assert second.streams["reference"].tolist() == [-2.0] * 5
+    assert second.streams["old"][3:].tolist() == [-0.25, -0.25]
+    assert set(second.streams) == {"advantage", "old", "reference"}
+    assert set(batch.rows[0].streams) == {"advantage", "old"}  # what was there stays as it was
 
 
 @pytest.mark.parametrize(("kl_coef", "expected"), [(0.0, [True, False]), (0.001, [True, True])])

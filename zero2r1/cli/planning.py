@@ -129,10 +129,10 @@ def show(made: "Plan", compared: "list[Compared]") -> None:
     if compared:
         cells = [
             [row.stage, row.what, _amount(row.what, row.predicted), _amount(row.what, row.measured),
-             f"{row.distance:+.1%}"]
+             f"{row.distance:+.1%}", f"{row.drift:.1%}"]
             for row in compared
         ]  # fmt: skip
-        screen.print(table(["stage", "what", "predicted", "measured", "distance"], cells))
+        screen.print(table(["stage", "what", "predicted", "measured", "distance", "drift"], cells))
         say("within 15 % for every step and peak" if _is_within(compared) else "further off than 15 %: see above")
 
 

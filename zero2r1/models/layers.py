@@ -30,11 +30,11 @@ from zero2r1.models.kernels.choice import kernels_for
 from zero2r1.models.kernels.protocol import AnyKernels
 from zero2r1.models.linear import back, is_plain, outer, product, rows_of
 from zero2r1.models.recording import Known
-from zero2r1.models.residual import LAYERS, decoder_layer
+from zero2r1.models.residual import LAYERS, decoder_layer, norm_beside
 from zero2r1.models.rotary import ATTENTIONS, attention
 
 NORMS = frozenset({"LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"})
-"""Classes of transformers that compute `rms_norm` of their `weight` and `variance_epsilon`."""
+"""Classes of transformers that compute the norm of `norm_beside`, of their `weight` and `variance_epsilon`."""
 FEED_FORWARDS = frozenset({"LlamaMLP", "MistralMLP", "Qwen2MLP", "Qwen3MLP"})
 """Classes of transformers that compute `swiglu` of `gate_proj`, `up_proj` and `down_proj` where `act_fn` is SiLU."""
 TRIED_ROWS = 5
@@ -127,22 +127,6 @@ class _Quick:
         return _Quick(self._make, deepcopy(self._module, memo), self._kernels)
 
 
-def rms_norm(
-    x: Float[Tensor, "*rows E"], weight: Float[Tensor, " E"], eps: float, kernels: AnyKernels
-) -> Float[Tensor, "*rows E"]:
-    """x / sqrt(mean(x^2) + eps) * weight, computed in float32 and rounded once.
-
-    Args:
-        x, weight: on the kernels' device, float32 or bfloat16 alike, or x in float32 and the weight, and so the
-            result, in bfloat16; E is a multiple of 16.
-        eps: added to the mean square, > 0.
-
-    Source: RMSNorm (arXiv 1910.07467), equation 4, with the customary eps.
-    """
-    normed: Tensor = _RmsNorm.apply(x, weight, eps, kernels)
-    return normed
-
-
 def swiglu(
     x: Float[Tensor, "*rows E"],
     gate: Float[Tensor, "F E"],
@@ -162,21 +146,6 @@ def swiglu(
     """
     mixed: Tensor = _SwiGlu.apply(x, gate, up, down, kernels, known)
     return mixed
-
-
-class _RmsNorm(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float, kernels: AnyKernels) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.eps, ctx.kernels = eps, kernels
-        return kernels.rms_norm(rows_of(x), None, weight, eps=eps).view(x.shape)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        x, weight = ctx.saved_tensors
-        grad_x, grad_weight = ctx.kernels.rms_norm_backward(rows_of(gradient), rows_of(x), weight, eps=ctx.eps)
-        return grad_x.view(x.shape), grad_weight.to(weight.dtype), None, None
 
 
 class _SwiGlu(torch.autograd.Function):
@@ -220,7 +189,7 @@ def _norm(module: nn.Module, kernels: AnyKernels, x: Tensor) -> Tensor:
     is_wide = x.dtype == torch.float32 and weight.dtype == torch.bfloat16  # see `_widen_stream`
     if not _is_known(kernels, weight if is_wide else x, weight) or x.device != weight.device:
         return _own(module, x)
-    return rms_norm(x, weight, float(module.variance_epsilon), kernels)
+    return norm_beside(x, weight, float(module.variance_epsilon), kernels)[1]
 
 
 def _feed_forward(module: nn.Module, kernels: AnyKernels, x: Tensor, known: Known | None = None) -> Tensor:

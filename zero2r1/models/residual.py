@@ -13,10 +13,11 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
-from zero2r1.models.attention import ATTENTION, PackedContext
+from zero2r1.models.attention import ATTENTION
 from zero2r1.models.kernels.arguments import LANES, NAMES
 from zero2r1.models.kernels.protocol import AnyKernels
 from zero2r1.models.linear import rows_of
+from zero2r1.models.rotary import trial
 
 LAYERS = frozenset({"LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer", "Qwen3DecoderLayer"})
 """Classes of transformers that compute x += attention(norm(x)), then x += feed-forward(norm(x))."""
@@ -37,16 +38,20 @@ def summed(
 
 
 def norm_beside(
-    stream: Float32[Tensor, "*rows E"], weight: Float[Tensor, " E"], eps: float, kernels: AnyKernels
-) -> tuple[Float32[Tensor, "*rows E"], Float[Tensor, "*rows E"]]:
-    """The stream itself and `layers.rms_norm` of it, whose gradients are added where they meet.
+    x: Float[Tensor, "*rows E"], weight: Float[Tensor, " E"], eps: float, kernels: AnyKernels
+) -> tuple[Float[Tensor, "*rows E"], Float[Tensor, "*rows E"]]:
+    """x itself and x / sqrt(mean(x^2) + eps) * weight, whose gradients are added where they meet.
+
+    It is computed in float32 and rounded once.
 
     Args:
-        stream, weight: on the kernels' device, the weight float32 or bfloat16. E is a multiple of 16.
+        x, weight: on the kernels' device, float32 or bfloat16 alike, or x in float32 and the weight, and so the
+            norm, in bfloat16; E is a multiple of 16.
+        eps: added to the mean square, > 0.
 
     Source: RMSNorm (arXiv 1910.07467), equation 4, with the customary eps.
     """
-    passed, normed = _NormBeside.apply(stream, weight, eps, kernels)
+    passed, normed = _NormBeside.apply(x, weight, eps, kernels)
     return passed, normed
 
 
@@ -64,19 +69,24 @@ class _Summed(torch.autograd.Function):
 
 class _NormBeside(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, stream: Tensor, weight: Tensor, eps: float, kernels: AnyKernels) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(stream, weight)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float, kernels: AnyKernels) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(x, weight)
         ctx.eps, ctx.kernels = eps, kernels
-        return stream.view_as(stream), kernels.rms_norm(rows_of(stream), None, weight, eps=eps).view(stream.shape)
+        ctx.set_materialize_grads(False)  # where nothing passes by there are no zeros to add
+        return x.view_as(x), kernels.rms_norm(rows_of(x), None, weight, eps=eps).view(x.shape)
 
     @staticmethod
     @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, beside: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        stream, weight = ctx.saved_tensors
-        by_stream, by_weight = ctx.kernels.rms_norm_backward(
-            rows_of(gradient), rows_of(stream), weight, beside=rows_of(beside), eps=ctx.eps
+    def backward(
+        ctx: Any, beside: Tensor | None, gradient: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None, None, None]:
+        if gradient is None:
+            return beside, None, None, None
+        x, weight = ctx.saved_tensors
+        by_x, by_weight = ctx.kernels.rms_norm_backward(
+            rows_of(gradient), rows_of(x), weight, beside=None if beside is None else rows_of(beside), eps=ctx.eps
         )
-        return by_stream.view(stream.shape), by_weight.to(weight.dtype), None, None
+        return by_x.view(x.shape), by_weight.to(weight.dtype), None, None
 
 
 def decoder_layer(module: nn.Module, kernels: AnyKernels, hidden_states: Tensor, *others: Any, **named: Any) -> Tensor:
@@ -113,11 +123,7 @@ def agrees(module: nn.Module, kernels: AnyKernels, *, rows: int, tolerance: floa
     attention: Any = module.self_attn
     if attention.config._attn_implementation != ATTENTION or not _is_known(module.input_layernorm, kernels):
         return False
-    x = torch.linspace(-18.0, 27.0, rows * len(weight)).sin_().view(1, rows, -1).to(weight)
-    angles = torch.linspace(0.0, 3.0, rows * int(attention.head_dim) // 2).view(1, rows, -1).repeat(1, 1, 2)
-    tables = tuple(table.to(weight.device) for table in (angles.cos(), angles.sin()))
-    context = PackedContext([rows], device=weight.device)
-    named = {"attention_mask": None, "position_embeddings": tables, "attention_context": context}
+    x, named = trial(weight, rows=rows, head_dim=int(attention.head_dim))
     with torch.no_grad():
         expected = type(module).forward(module, x, **named)
         found = decoder_layer(module, kernels, x.float(), **named)

@@ -140,11 +140,17 @@ def agrees(module: nn.Module, kernels: AnyKernels, *, rows: int, tolerance: floa
     is_known = weight.device.type == kernels.device_type and weight.dtype in NAMES and width % LANES == 0
     if module.config._attn_implementation != ATTENTION or not is_known:
         return False
-    x = torch.linspace(-18.0, 27.0, rows * weight.shape[1]).sin_().view(1, rows, -1).to(weight)
-    angles = torch.linspace(0.0, 3.0, rows * width // 2).view(1, rows, -1).repeat(1, 1, 2)
+    x, named = trial(weight, rows=rows, head_dim=width)
+    with torch.no_grad():
+        expected = type(module).forward(module, x, **named)[0]
+        found = attention(module, kernels, x, **named)[0]
+    return float((found - expected).abs().max()) <= tolerance * float(expected.abs().max())
+
+
+def trial(weight: Float[Tensor, "* E"], *, rows: int, head_dim: int) -> tuple[Float[Tensor, "1 T E"], dict[str, Any]]:
+    """Some hidden states that suit a weight, and what transformers hands a layer with them."""
+    x = torch.linspace(-18.0, 27.0, rows * weight.shape[-1]).sin_().view(1, rows, -1).to(weight)
+    angles = torch.linspace(0.0, 3.0, rows * head_dim // 2).view(1, rows, -1).repeat(1, 1, 2)
     tables = tuple(table.to(weight.device) for table in (angles.cos(), angles.sin()))
     context = PackedContext([rows], device=weight.device)
-    with torch.no_grad():
-        expected = type(module).forward(module, x, tables, None, attention_context=context)[0]
-        found = attention(module, kernels, x, tables, attention_context=context)[0]
-    return float((found - expected).abs().max()) <= tolerance * float(expected.abs().max())
+    return x, {"position_embeddings": tables, "attention_mask": None, "attention_context": context}

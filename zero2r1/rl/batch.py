@@ -12,7 +12,8 @@ does not exist here.
 What it does not do: advantages (`rl/advantage.py`), and cutting into micro-batches (the learner).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -40,48 +41,45 @@ def token_weights(lengths: Sequence[int], *, aggregation: str, max_new_tokens: i
     return [1.0 / (len(lengths) * max_new_tokens)] * len(lengths)
 
 
-def to_batch(
-    credited: Sequence[Credited],
-    config: RLConfig,
-    *,
-    max_new_tokens: int,
-    extra: Sequence[dict[str, Float[Tensor, " _"]]] = (),
-) -> Batch:
+def to_batch(credited: Sequence[Credited], config: RLConfig, *, max_new_tokens: int) -> Batch:
     """The batch of one update. Masked rows and empty responses are left out.
 
     Args:
         credited: rows of the mini-batch.
         max_new_tokens: the length cap of the rollout, for the `constant` aggregation.
-        extra: for each row of `credited`, further streams over the whole sequence (`reference`, `old`), in nats.
     """
-    extras: Sequence[dict[str, Tensor]] = extra or [{}] * len(credited)
-    kept = [
-        (row, streams)
-        for row, streams in zip(credited, extras, strict=True)
-        if not row.masked and row.scored.completion.token_ids
-    ]
-    lengths = [len(row.scored.completion.token_ids) for row, _ in kept]
+    kept = [row for row in credited if not row.masked and row.scored.completion.token_ids]
+    lengths = [len(row.scored.completion.token_ids) for row in kept]
     weights = token_weights(lengths, aggregation=config.aggregation, max_new_tokens=max_new_tokens)
     rows = tuple(
-        _row(row, weight, streams, has_gradient=config.kl_coef > 0 or row.advantage != 0.0)
-        for (row, streams), weight in zip(kept, weights, strict=True)
+        _row(row, weight, has_gradient=config.kl_coef > 0 or row.advantage != 0.0)
+        for row, weight in zip(kept, weights, strict=True)
     )
     return Batch(rows=rows, temperature=config.temperature)
 
 
-def _row(credited: Credited, weight: float, extra: dict[str, Tensor], *, has_gradient: bool) -> Row:
+def with_streams(batch: Batch, extra: Sequence[Mapping[str, Float[Tensor, " _"]]]) -> Batch:
+    """The batch with further streams over each row's whole sequence (`reference`, `old`), in nats.
+
+    Where `old` is among them, what the sampler said of its tokens is called `sampler` from then on.
+    """
+    rows = []
+    for row, streams in zip(batch.rows, extra, strict=True):
+        kept = {"sampler": row.streams["old"]} if "old" in streams else {}
+        rows.append(replace(row, streams={**row.streams, **streams, **kept}))
+    return replace(batch, rows=tuple(rows))
+
+
+def _row(credited: Credited, weight: float, *, has_gradient: bool) -> Row:
     completion = credited.scored.completion
     start, end = len(completion.prompt_token_ids), len(completion.prompt_token_ids) + len(completion.token_ids)
     is_response = torch.arange(end) >= start
     sampler = torch.zeros(end)
     sampler[start:] = torch.tensor(completion.logprobs)
-    streams = {"advantage": torch.full((end,), float(credited.advantage)), "old": sampler, **extra}
-    if "old" in extra:
-        streams["sampler"] = sampler
     return Row(
         token_ids=torch.tensor((*completion.prompt_token_ids, *completion.token_ids)),
         loss_mask=is_response,
         weights=torch.where(is_response, weight, 0.0),
-        streams=streams,
+        streams={"advantage": torch.full((end,), float(credited.advantage)), "old": sampler},
         has_gradient=has_gradient,
     )

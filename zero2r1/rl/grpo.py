@@ -12,7 +12,7 @@ What it does not do: logging, checkpoints, evaluation, a stop rule. Deviation fr
 refreshed at the end of the rollout that reaches `reference_every` updates, not in the middle of one.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ from zero2r1.learner.learner import Learner, snapshot
 from zero2r1.models.recording import Recording
 from zero2r1.policy.base import Policy
 from zero2r1.rl import rollout as rollouts
-from zero2r1.rl.batch import to_batch
+from zero2r1.rl.batch import to_batch, with_streams
 from zero2r1.rl.config import RLConfig
 from zero2r1.rl.loss import PolicyLoss, importance_streams
 
@@ -146,29 +146,19 @@ def _batches(
         kl_coef=config.kl_coef,
     )
     parts = rollouts.split(rollout, config, address=address)
-    cap = rollout.max_new_tokens
-    return [
-        (to_batch(part, config, max_new_tokens=cap, extra=_frozen(part, learner, reference, config, cap)), loss)
-        for part in parts
-    ]
+    batches = (to_batch(part, config, max_new_tokens=rollout.max_new_tokens) for part in parts)
+    return [(with_streams(batch, _frozen(batch, learner, reference, config)), loss) for batch in batches]
 
 
-def _frozen(
-    part: Sequence[Credited], learner: Learner, reference: Reference, config: RLConfig, cap: int
-) -> list[dict[str, Tensor]]:
+def _frozen(batch: Batch, learner: Learner, reference: Reference, config: RLConfig) -> list[dict[str, Tensor]]:
     """For each row the log-probabilities, in nats, of the reference and, where asked for, of the learner as it is
     now."""
-    needs_reference, needs_old = config.kl_coef > 0, config.importance_correction != "none"
-    streams: list[dict[str, Tensor]] = [{} for _ in part]
-    if not (needs_reference or needs_old):
-        return streams
-    present = [streams[i] for i, row in enumerate(part) if not row.masked and row.scored.completion.token_ids]
-    batch = to_batch(part, config, max_new_tokens=cap)
-    if needs_reference:
-        for stream, values in zip(present, learner.logprobs(batch, reference.parameters), strict=True):
+    streams: list[dict[str, Tensor]] = [{} for _ in batch.rows]
+    if config.kl_coef > 0:
+        for stream, values in zip(streams, learner.logprobs(batch, reference.parameters), strict=True):
             stream["reference"] = values
     if config.importance_correction != "none" and config.importance_cap is not None:
-        for stream, row, values in zip(present, batch.rows, learner.logprobs(batch), strict=True):
+        for stream, row, values in zip(streams, batch.rows, learner.logprobs(batch), strict=True):
             stream["old"] = values
             stream |= importance_streams(
                 values,

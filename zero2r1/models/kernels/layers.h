@@ -33,8 +33,8 @@ void sum(S* out, const S* x, const T* delta, int64_t rows, int64_t width, int th
 }
 
 // The gradients of y = x / sqrt(mean(x^2) + eps) * weight: with s = 1 / sqrt(...) and g = gradient * weight,
-// dx = s g - x s^3 mean(g x) + beside (when there is one) and dweight = sum over rows of gradient x s. The sum is left in pieces of BAND rows, so that
-// it does not depend on the number of threads.
+// dx = s g - x s^3 mean(g x) + beside (when there is one) and dweight = sum over rows of gradient x s. The sum is left in
+// pieces of BAND rows, so that it does not depend on the number of threads.
 constexpr int BAND = 64;
 
 template <typename S, typename T>

@@ -1,6 +1,7 @@
 """A recipe's plan: for each stage parameters, memory by term, seconds by phase, bytes on disk; and the biggest lever.
 
-What it does not do: reward workers' time (they judge beside sampling), start-up, or the time to load and save.
+What it does not do: rewards judged elsewhere (worker processes, sandboxes, models, rewards of one's own), start-up, or
+the time to load and save.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -79,7 +80,9 @@ def plan_stage(name: str, stage: StageBase, shape: Shape, texts: Texts, work: Wo
     slots, held = sampling.slots_and_terms(stage, sampled, shape, texts, terms, site, work.prompt)
     terms |= held
     needed = memory.peak(terms, keeps_sampler=work.rollout is not None or stage.sampler.backend != "engine")
-    calls = Calls(speed=site.speed, engine=engine, text_s=texts.text_s, prompt=work.prompt)
+    calls = Calls(
+        speed=site.speed, engine=engine, text_s=texts.text_s, judge_s=texts.judge_s, prompt=work.prompt
+    )  # fmt: skip
     update = update_phases(
         work, calls, slots, document_s=texts.document_s, micro_tokens=learner.micro_tokens, made=made
     )
@@ -107,6 +110,8 @@ class Calls:
     engine: EngineConfig
     text_s: float
     """Seconds to turn one token of an answer into text."""
+    judge_s: float
+    """Seconds to judge an answer by rules."""
     prompt: float
     """Mean tokens of a prompt."""
 
@@ -121,8 +126,8 @@ class Calls:
         return decode_phase_s(self.speed, lengths, slots, self.prompt)
 
     def answers_s(self, lengths: Sequence[int]) -> float:
-        """Seconds to make texts of answers."""
-        return sum(lengths) * self.text_s
+        """Seconds to make texts of answers and to judge them: beside sampling, but under the same interpreter lock."""
+        return sum(lengths) * self.text_s + len(lengths) * self.judge_s
 
     def hash_s(self) -> float:
         """Seconds to see that the weights are still the same."""

@@ -15,16 +15,20 @@ from statistics import fmean
 from typing import Any
 
 from zero2r1.core.dialogue import R1_ZERO_AFTER, R1_ZERO_BEFORE, Dialect
-from zero2r1.core.types import Prompt
+from zero2r1.core.types import AnswerKind, Prompt
 from zero2r1.models.config import TinyConfig
+from zero2r1.rewards.base import make_reward, measuring
 from zero2r1.stages.config import PretrainStage, ReasoningRLStage, StageBase, ZeroRLStage
 from zero2r1.tasks.base import make_task
 from zero2r1.tasks.corpus import CorpusConfig, documents
+from zero2r1.tasks.gold import gold_completion, gold_text
 
 BYTES_PER_TOKEN = 4
 """Ours: usual for English in vocabularies of 100,000; more bytes a token mean fewer tokens."""
 TEMPLATE_TOKENS = 100
 """Tokens of the R1-Zero prompt around a question. Ours: its English text at four bytes a token."""
+RULED = frozenset({AnswerKind.NUMBER, AnswerKind.SEQUENCE, AnswerKind.CHOICE, AnswerKind.COUNTDOWN})
+"""Kinds of answers that are judged in this process."""
 LOOKED_AT = 64
 """Questions and documents looked at. Ours: their lengths vary little."""
 
@@ -47,6 +51,8 @@ class Texts:
     """Seconds to make and encode one document."""
     text_s: float = 0.0
     """Seconds to turn one token of an answer into text."""
+    judge_s: float = 0.0
+    """Seconds to judge an answer by rules, on average over all questions: 0 for those judged elsewhere."""
 
 
 def tokenizer_of_tiny(stage: StageBase, shape: TinyConfig, corpus: CorpusConfig, count: int, seed: int) -> Any:
@@ -63,7 +69,9 @@ def texts_of(stage: StageBase, tokenizer: Any | None, *, seed: int, keep_templat
     prompts = make_task(stage.tasks, seed=seed).draw(LOOKED_AT)
     if tokenizer is None:
         sizes = [TEMPLATE_TOKENS + len(prompt.question.encode()) // BYTES_PER_TOKEN for prompt in prompts]
-        return Texts(vocab=None, tokenizer_bytes=0, prompt=fmean(sizes), longest=max(sizes))
+        return Texts(
+            vocab=None, tokenizer_bytes=0, prompt=fmean(sizes), longest=max(sizes), judge_s=_judge_s(prompts, stage)
+        )
     from zero2r1.models.load import set_template
 
     if not keep_template:
@@ -81,6 +89,7 @@ def texts_of(stage: StageBase, tokenizer: Any | None, *, seed: int, keep_templat
         document=document,
         document_s=seconds,
         text_s=_text_s(encoded, tokenizer),
+        judge_s=_judge_s(prompts, stage),
     )
 
 
@@ -119,6 +128,24 @@ def _text_s(encoded: Sequence[Sequence[int]], tokenizer: Any) -> float:
     for token_ids in encoded:
         tokenizer.decode(list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
     return (time.perf_counter() - began) / sum(map(len, encoded))
+
+
+def _judge_s(prompts: Sequence[Prompt], stage: StageBase) -> float:
+    """Seconds an answer to judge gold answers as the sampler's are judged."""
+    dialect = dialect_of(stage)
+    said = [
+        (prompt, gold_completion(prompt, gold_text(prompt, dialect)))
+        for prompt in prompts
+        if prompt.answer_kind in RULED
+    ]
+    if not said:
+        return 0.0
+    with make_reward(measuring(), dialect=dialect) as reward:
+        reward(*said[0])
+        began = time.perf_counter()
+        for prompt, completion in said:
+            reward(prompt, completion)
+        return (time.perf_counter() - began) / len(prompts)
 
 
 def _documents(stage: PretrainStage, tokenizer: Any, seed: int) -> tuple[float, float]:
