@@ -36,7 +36,7 @@ MAX_DISTANCE = 0.15
 """Largest |predicted / measured - 1| of a step's time or of peak memory that passes. Ours."""
 SECONDS = 50.0
 """For all kinds of stages together. Ours: a minute with the making of models."""
-MOST_UPDATES = 20
+MOST_UPDATES = 100
 """Of one kind. Ours."""
 MOST_DRIFT = 0.1
 """Largest change of an update's prediction from before a measurement to after it. Ours: within it what lies between the
