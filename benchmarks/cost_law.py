@@ -15,7 +15,8 @@ through equally much memory, and what is compared is the length of the context: 
 attention differs by a fifth, up and down, with the memory it is spread over (docs/log.md).
 
 Attention is timed by itself (writing new keys and values, and attending): as the difference of two whole steps it
-drowned in the drift of the matrix products, which are most of a step. Whole steps are reported beside it.
+drowned in the drift of the matrix products, which are most of a step. Whole steps are reported beside it. Every other
+round goes from long to short, so that a machine that slows down steadily does so for all contexts alike.
 """
 
 import argparse
@@ -50,10 +51,10 @@ def measure(arguments: argparse.Namespace) -> Mapping[str, Any]:
     rounds = [
         {
             (context, own): step_s(engine, text, context, sequences[own], arguments)
-            for own in contexts
+            for own in contexts[:: 1 if number % 2 == 0 else -1]
             for context in (SHORT, own)
         }
-        for _ in range(arguments.rounds)
+        for number in range(arguments.rounds)
     ]
     steps, attention, seen = (
         {place: statistics.median(one[place][which] for one in rounds) for place in rounds[0]} for which in (0, 1, 2)
