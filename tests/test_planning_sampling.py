@@ -8,12 +8,14 @@ import pytest
 from zero2r1.learner.config import LearnerConfig
 from zero2r1.models.config import TinyConfig
 from zero2r1.pipeline.planning import memory, sampling
+from zero2r1.pipeline.planning.clock import MOST_READINGS, by_turns
 from zero2r1.pipeline.planning.estimate import Calls, plan_stage, update_phases
 from zero2r1.pipeline.planning.hardware import parse_gpus
 from zero2r1.pipeline.planning.memory import Running
-from zero2r1.pipeline.planning.probes import Sizes, probe_settings, read
+from zero2r1.pipeline.planning.probes import probe_settings, read
 from zero2r1.pipeline.planning.sampling import Site
 from zero2r1.pipeline.planning.shapes import Shape, shape_of, tiny_config
+from zero2r1.pipeline.planning.speaking import Sizes
 from zero2r1.pipeline.planning.texts import Texts
 from zero2r1.pipeline.planning.timing import Roofline
 from zero2r1.pipeline.planning.workload import Sampled, Workload, of_stage
@@ -146,6 +148,19 @@ def stage_of(**changes: Any) -> ZeroRLStage:
     rl = {"steps": 4, "prompts_per_step": 4, "samples_per_prompt": 8, "max_new_tokens": 96}
     asked = {"questions": 4, "samples": 1, "temperature": 1.0, "top_p": 1.0, "max_new_tokens": 96}
     return ZeroRLStage.model_validate({"rl": rl, "eval": asked} | changes)
+
+
+def test_what_is_compared_is_read_by_turns():
+    said: list[str] = []
+
+    def run(name: str, first: float) -> tuple[float, float]:
+        said.append(name)
+        return (first if len(said) > 2 else 99.0), float(len(said))
+
+    found = by_turns({"a": lambda: run("a", 1.0), "b": lambda: run("b", 2.0)})
+    assert said == ["a", "b"] * MOST_READINGS  # both are short
+    # The first round is not counted: of a's places 3, 5, ..., 79 the middle one, and of b's 4, 6, ..., 80.
+    assert found == {"a": (1.0, 41.0), "b": (2.0, 42.0)}
 
 
 def test_the_recipe_s_engine_decides(shape: Shape):

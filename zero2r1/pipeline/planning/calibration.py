@@ -13,9 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from zero2r1.learner.config import LearnerConfig
+from zero2r1.pipeline.planning.clock import timed
 from zero2r1.pipeline.planning.memory import Running, weight_bytes
-from zero2r1.pipeline.planning.probes import Sizes, probe_lengths, probe_settings, read, timed
+from zero2r1.pipeline.planning.probes import probe_lengths, probe_settings, read
 from zero2r1.pipeline.planning.shapes import Shape
+from zero2r1.pipeline.planning.speaking import Sizes
 from zero2r1.pipeline.planning.timing import attention_flops
 from zero2r1.policy.config import EngineConfig
 

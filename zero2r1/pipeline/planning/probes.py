@@ -4,14 +4,15 @@ What it does not do: decide which sizes are read, or draw lines through the read
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from zero2r1.learner.config import LearnerConfig
+from zero2r1.pipeline.planning.clock import MOST_READINGS, READ_SECONDS, timed
 from zero2r1.pipeline.planning.memory import Running
 from zero2r1.pipeline.planning.shapes import Shape, build
+from zero2r1.pipeline.planning.speaking import MOST_RECORDED_GIB, Sizes, steps_of
 from zero2r1.policy.config import EngineConfig
 
 if TYPE_CHECKING:
@@ -19,41 +20,8 @@ if TYPE_CHECKING:
     from zero2r1.models.recording import Recording
     from zero2r1.policy.network import Network
 
-READ_SECONDS = 0.5
-"""Short readings are repeated for so long. Ours: a machine that others use is slow for tenths of a second at a time."""
-MOST_RECORDED_GIB = 8.0
-"""For passes that are read. Ours: more than a pass of 4,096 tokens of a model that this machine could run takes."""
-MOST_READINGS = 40
-"""Of one kind. Ours."""
 SPREAD = (1.0, 0.7, 1.3, 0.85, 1.15)
 """Lengths of the rows that are read, as shares of the mean. Ours."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sizes:
-    """What is read."""
-
-    passes: tuple[int, int]
-    """Tokens of a small and of a large pass of the learner."""
-    length: int
-    """Mean tokens of its rows."""
-    slots: int
-    """Answers decoded at a time."""
-    narrow: int
-    """Tokens of a short prompt."""
-    wide: int
-    """Tokens of a long one."""
-    prompts: int
-    """Different prompts of those answers."""
-    apart: int
-    """The same where steps are timed: what answers have said they do not share, and shared pages are read sooner."""
-    steps: int
-    """Tokens of each answer."""
-
-    @property
-    def few(self) -> int:
-        """A quarter of the answers, at least 1."""
-        return max(1, self.slots // 4)
 
 
 def read(
@@ -81,20 +49,7 @@ def read(
         found[f"learn_{name}"] = max(1e-9, timed(lambda batch=batch: _learn(learner, batch), repeats=2) - apply)  # type: ignore[misc]
         found[f"forward_{name}"] = timed(lambda batch=batch: learner.logprobs(batch), repeats=2)  # type: ignore[misc]
     found["replay"] = _replay_s(learner, network, batch) - apply
-    for name, live, width in (
-        ("few", sizes.few, sizes.wide), ("narrow", sizes.slots, sizes.narrow), ("wide", sizes.slots, sizes.wide),
-    ):  # fmt: skip
-        found[name], found[f"prefill_{name}"] = _spoken(
-            network, sizes, live=live, width=width, prompts=sizes.prompts, prefill_tokens=engine.prefill_tokens
-        )
-        if sizes.apart > sizes.prompts:
-            found[name], _ = _spoken(
-                network, sizes, live=live, width=width, prompts=sizes.apart, prefill_tokens=engine.prefill_tokens
-            )
-    found["recorded"], _ = _spoken(
-        network, sizes, live=sizes.slots, width=sizes.wide, prompts=max(sizes.apart, sizes.prompts),
-        prefill_tokens=engine.prefill_tokens, model=model,
-    )  # fmt: skip
+    found |= steps_of(network, sizes, engine, model)
     return found, running_of(model, network, head=learner.head)
 
 
@@ -142,48 +97,6 @@ def _sampled(model: Any, engine: EngineConfig) -> tuple["Network", float]:
     return fused_network_of(model, kernels), timed(lambda: fused_network_of(model, kernels), repeats=2)
 
 
-def _spoken(
-    network: "Network", sizes: Sizes, *, live: int, width: int, prompts: int, prefill_tokens: int, model: Any = None
-) -> tuple[float, float]:
-    """Seconds of one decoding step with all that the sampler does around it, and of reading all prompts.
-
-    Medians of three runs or more of the package's decoding loop, after one that is not counted.
-
-    Args:
-        model: whose weights the network has; then it is recorded, where it can be.
-    """
-    from zero2r1.models.recording import Recording
-    from zero2r1.policy.base import Sampling
-    from zero2r1.policy.decoding import Decoding
-    from zero2r1.policy.recorder import begin
-    from zero2r1.policy.scheduler import Job
-
-    prompts = min(prompts, live)
-    texts = [[(index + group) % network.vocab_size for index in range(max(2, width))] for group in range(prompts)]
-    jobs = [Job(group=sample * prompts // live, sample=sample, key=sample) for sample in range(live)]
-    recording, tokens = Recording(MOST_RECORDED_GIB), live * sizes.steps + sum(map(len, texts))
-
-    def is_recorded() -> bool:
-        return model is not None and begin(recording, model, network, tokens=tokens, temperature=1.0)
-
-    runs: list[tuple[float, float]] = []
-    spent = 0.0
-    while len(runs) < 4 or (spent < READ_SECONDS and len(runs) < MOST_READINGS):
-        began = time.perf_counter()
-        with recording.open():
-            decoding = Decoding(
-                network, texts, jobs, sampling=Sampling(max_new_tokens=sizes.steps), eos_ids=(), decode=str,
-                num_slots=live, prefill_tokens=prefill_tokens,
-                recording=recording if is_recorded() else None,
-            )  # fmt: skip
-            decoding.run(lambda spoken: None)
-        seconds, stats = time.perf_counter() - began, decoding.stats
-        spent += seconds
-        runs.append(((seconds - stats.prefill_s) / stats.steps, stats.prefill_s))
-    step, prefill = (median(values) for values in zip(*runs[1:], strict=True))
-    return step, prefill
-
-
 def _record(recording: "Recording", model: Any, network: "Network", sequences: Sequence[Any]) -> None:
     """As if a sampler had said these sequences; nothing where the network cannot be recorded."""
     import torch
@@ -205,21 +118,6 @@ def _record(recording: "Recording", model: Any, network: "Network", sequences: S
         recording.choose(fused.logits(hidden), torch.cat([one[1:] for one in sequences]), kernels.head, temperature=1.0)
         for one, rows in zip(sequences, torch.arange(sum(lengths)).split(lengths), strict=True):
             recording.name(one.tolist(), rows)
-
-
-def timed(call: Callable[[], object], *, repeats: int) -> float:
-    """Median seconds of a call, after one call that is not counted.
-
-    Args:
-        repeats: at least so many; more where they are short (READ_SECONDS).
-    """
-    call()
-    seconds: list[float] = []
-    while len(seconds) < repeats or (sum(seconds) < READ_SECONDS and len(seconds) < MOST_READINGS):
-        began = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - began)
-    return median(seconds)
 
 
 def _apply_s(learner: Any) -> float:
