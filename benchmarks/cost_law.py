@@ -15,8 +15,8 @@ through equally much memory, and what is compared is the length of the context: 
 attention differs by a fifth, up and down, with the memory it is spread over (docs/log.md).
 
 Attention is timed by itself (writing new keys and values, and attending): as the difference of two whole steps it
-drowned in the drift of the matrix products, which are most of a step. Whole steps are reported beside it. Every other
-round goes from long to short, so that a machine that slows down steadily does so for all contexts alike.
+drowned in the drift of the matrix products, which are most of a step. Whole steps are reported beside it. All
+sessions are open at once and take their steps by turns.
 """
 
 import argparse
@@ -35,6 +35,8 @@ GOAL_SPREAD = 1.2
 """Largest cost over the smallest, between 1k and 8k tokens."""
 GROUP = 16
 SHORT = 64
+WARMING = 2
+"""Steps with all sequences that are not counted: they touch memory for the first time."""
 CONTEXTS = (1024, 2048, 4096, 8000)
 """Tokens; the model has 8,192 positions, and the steps need some of them."""
 
@@ -48,37 +50,23 @@ def measure(arguments: argparse.Namespace) -> Mapping[str, Any]:
     needed = max(*(count * (context + 512) for context, count in sequences.items()), arguments.prompt + GROUP * 64)
     engine = ours.make_engine(model, tokenizer, is_endless=True, max_tokens_in_cache=needed)
     found = prefill(engine, _tokens(text, arguments.prompt), arguments)
-    rounds = [
-        {
-            (context, own): step_s(engine, text, context, sequences[own], arguments)
-            for own in contexts[:: 1 if number % 2 == 0 else -1]
-            for context in (SHORT, own)
-        }
-        for number in range(arguments.rounds)
-    ]
-    steps, attention, seen = (
-        {place: statistics.median(one[place][which] for one in rounds) for place in rounds[0]} for which in (0, 1, 2)
-    )
-    config = model.config
-    heads = config.num_hidden_layers * config.num_attention_heads
-    costs = {
-        context: cost(
-            attention[context, context],
-            attention[SHORT, context],
-            sequences=sequences[context],
-            tokens=seen[context, context] - seen[SHORT, context],
-            heads=heads,
-        )
-        for context in contexts
+    places = {
+        context: {at: Place(engine, text, at, count, arguments.steps) for at in (SHORT, context)}
+        for context, count in sequences.items()
     }
-    return found | {
-        "sequences": {str(context): count for context, count in sequences.items()},
-        "step_ms": {str(context): round(1e3 * steps[context, context], 2) for context in contexts},
-        "attention_ms": {str(context): round(1e3 * attention[context, context], 2) for context in contexts},
-        "short_attention_ms": {str(context): round(1e3 * attention[SHORT, context], 2) for context in contexts},
-        "ns_per_token_and_head": {str(context): round(1e9 * value, 3) for context, value in costs.items()},
-        "spread": round(spread(list(costs.values())), 3),
-    }
+    take_turns([place for pair in places.values() for place in pair.values()], arguments.steps)
+    heads = model.config.num_hidden_layers * model.config.num_attention_heads
+    found |= {"sequences": {}, "step_ms": {}, "attention_ms": {}, "short_attention_ms": {}, "ns_per_token_and_head": {}}
+    costs = []
+    for context, pair in places.items():
+        (_, short, short_seen), (step, long, seen) = pair[SHORT].medians(), pair[context].medians()
+        costs.append(cost(long, short, sequences=sequences[context], tokens=seen - short_seen, heads=heads))
+        found["sequences"][str(context)] = sequences[context]
+        found["step_ms"][str(context)] = round(1e3 * step, 2)
+        found["attention_ms"][str(context)] = round(1e3 * long, 2)
+        found["short_attention_ms"][str(context)] = round(1e3 * short, 2)
+        found["ns_per_token_and_head"][str(context)] = round(1e9 * costs[-1], 3)
+    return found | {"spread": round(spread(costs), 3)}
 
 
 def cost(attention: float, short: float, *, sequences: int, tokens: float, heads: int) -> float:
@@ -120,30 +108,45 @@ def prefill(engine: Any, prompt: tuple[int, ...], arguments: argparse.Namespace)
     }
 
 
-def step_s(
-    engine: Any, text: Sequence[int], context: int, sequences: int, arguments: argparse.Namespace
-) -> tuple[float, float, float]:
-    """Median seconds of a decoding step with all sequences running after `context` tokens, of the attention in it, and
-    the tokens a sequence looks at on average: the first ones go on while the last ones are read."""
-    from zero2r1.policy.config import PREFILL_TOKENS
+class Place:
+    """A session with all its sequences running after `context` tokens, and what its decoding steps took."""
 
-    session = engine.open()
-    tokens = arguments.steps + 1 + -(-sequences * context // PREFILL_TOKENS)
-    for number in range(sequences):
-        # Prompts differ in their first token, so no two share a page.
-        _add(session, (number + 100, *_tokens(text, context - 1)), samples=1, tokens=tokens, number=number)
-    seconds, attention, seen = [], [], []
+    def __init__(self, engine: Any, text: Sequence[int], context: int, sequences: int, steps: int) -> None:
+        from zero2r1.policy.config import PREFILL_TOKENS
+
+        self._session, self._context, self._sequences = engine.open(), context, sequences
+        self._taken: list[tuple[float, float, float]] = []
+        # The first ones go on while the last ones are read.
+        tokens = steps + WARMING + 1 + -(-sequences * context // PREFILL_TOKENS)
+        for number in range(sequences):
+            # Prompts differ in their first token, so no two share a page.
+            _add(self._session, (number + 100, *_tokens(text, context - 1)), samples=1, tokens=tokens, number=number)
+        while not self.step([0.0]):
+            pass
+
+    def step(self, spent: list[float]) -> bool:
+        """One step; True when all sequences sampled. `spent` is what `timed_attention` gives."""
+        before, spent[0] = self._session.stats, 0.0
+        self._session.step()
+        after = self._session.stats
+        if after.sampled_tokens - before.sampled_tokens != self._sequences:
+            return False
+        seen = self._context + before.sampled_tokens / self._sequences
+        self._taken.append((after.decode_s - before.decode_s, spent[0], seen))
+        return True
+
+    def medians(self) -> tuple[float, float, float]:
+        """Seconds of a step, of the attention in it, and the tokens a sequence looks at on average."""
+        step, attention, seen = (statistics.median(values) for values in zip(*self._taken[WARMING:], strict=True))
+        return step, attention, seen
+
+
+def take_turns(places: Sequence[Place], steps: int) -> None:
+    """Steps of each place in turn, so that a machine that others slow down does so for all of them alike."""
     with timed_attention() as spent:
-        while not session.is_idle:
-            before, spent[0] = session.stats, 0.0
-            session.step()
-            after = session.stats
-            if after.sampled_tokens - before.sampled_tokens == sequences:
-                seconds.append(after.decode_s - before.decode_s)
-                attention.append(spent[0])
-                seen.append(context + before.sampled_tokens / sequences)
-    # In the first of them memory is touched for the first time.
-    return statistics.median(seconds[1:]), statistics.median(attention[1:]), statistics.median(seen[1:])
+        for _ in range(WARMING + steps):
+            for place in places:
+                assert place.step(spent)
 
 
 @contextmanager
@@ -188,8 +191,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(threads=2)  # reading 8k tokens takes a core minutes
     parser.add_argument("--turns", type=int, default=5, help="turns of the prefill, after one to warm up")
     parser.add_argument("--prompt", type=int, default=1024, help="tokens of the group's prompt")
-    parser.add_argument("--rounds", type=int, default=2, help="rounds over all contexts")
-    parser.add_argument("--steps", type=int, default=24, help="decoding steps at each context")
+    parser.add_argument("--steps", type=int, default=48, help="decoding steps at each context")
     parser.add_argument("--tokens", type=int, default=32_000, help="cached tokens of all sequences, at each context")
     parser.add_argument("--longest", type=int, default=CONTEXTS[-1], help="longest context, at least 1024")
 
