@@ -123,6 +123,7 @@ class Place:
             _add(self._session, (number + 100, *_tokens(text, context - 1)), samples=1, tokens=tokens, number=number)
         while not self.step([0.0]):
             pass
+        self._taken.clear()  # its attention was not timed
 
     def step(self, spent: list[float]) -> bool:
         """One step; True when all sequences sampled. `spent` is what `timed_attention` gives."""
